@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+# The menu: build demo test lint bench sim fuzz clean. Every target installs what it lacks first.
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+.DEFAULT_GOAL := build
+.PHONY: build demo test lint bench sim fuzz deps clean
+
+deps:
+	@scripts/deps
+
+node_modules/.done: package.json package-lock.json | deps
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+include src/shim/build.mk
+
+BUNDLE_SOURCES := $(shell find src -name '*.ts')
+
+build/ovpnd.js: node_modules/.done scripts/bundle.mjs $(BUNDLE_SOURCES)
+	node scripts/bundle.mjs
+
+build: build/ovpnd build/ovpnd.js build/shim.node
+
+demo: build
+	test/interop/demo
+
+test: build lint build/asan/ovpnd build/asan/shim.node
+	node scripts/test.mjs
+
+lint: node_modules/.done
+	npx biome check .
+	npx tsc
+
+bench: build
+	node scripts/bench.mjs
+
+sim: build
+	node scripts/test.mjs --sim "$(SEED)"
+
+fuzz: build
+	node scripts/test.mjs --fuzz "$(or $(T),60)"
+
+clean:
+	rm -rf build

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bundles every test file and runs them under mocha; the last line is `N passed, N failed, N skipped`.
+//   node scripts/test.mjs [folder or file ...]     only these
+//   node scripts/test.mjs --sim SEED               one simulated world
+//   node scripts/test.mjs --fuzz SECONDS           the fuzz folder, for so long
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import Mocha from 'mocha';
+
+const FOLDERS = ['unit', 'shim', 'sim', 'fuzz', 'interop'];
+
+function testFiles(path) {
+  if (!existsSync(path)) return [];
+  if (statSync(path).isFile()) return [path];
+  return readdirSync(path)
+    .sort()
+    .flatMap(name => testFiles(join(path, name)))
+    .filter(name => name.endsWith('.test.ts'));
+}
+
+const words = process.argv.slice(2);
+let roots = FOLDERS.map(name => join('test', name));
+if (words[0] === '--sim') {
+  process.env.OVPND_SIM_SEED = words[1];
+  roots = ['test/sim'];
+} else if (words[0] === '--fuzz') {
+  process.env.OVPND_FUZZ_SECONDS = words[1];
+  roots = ['test/fuzz'];
+} else if (words.length > 0) {
+  roots = words;
+}
+const files = roots.flatMap(testFiles);
+rmSync('build/test', { recursive: true, force: true });
+await build({
+  entryPoints: files,
+  outdir: 'build/test',
+  outbase: 'test',
+  outExtension: { '.js': '.cjs' },
+  bundle: true,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node18',
+  sourcemap: 'inline',
+  logLevel: 'warning',
+});
+
+process.setSourceMapsEnabled(true);
+const mocha = new Mocha({ timeout: 120_000, reporter: 'spec', color: process.stdout.isTTY });
+for (const file of files) mocha.addFile(file.replace(/^test\//, 'build/test/').replace(/\.ts$/, '.cjs'));
+const counts = { passed: 0, failed: 0, skipped: 0 };
+const skips = [];
+mocha
+  .run()
+  .on('pass', () => counts.passed++)
+  .on('fail', () => counts.failed++)
+  .on('pending', test => {
+    counts.skipped++;
+    skips.push(test.fullTitle());
+  })
+  .on('end', () => {
+    for (const title of skips) console.log(`SKIPPED: ${title}`);
+    console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+    // A run that executed nothing proves nothing.
+    process.exit(counts.failed > 0 || counts.passed === 0 ? 1 : 0);
+  });

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The wanted state of a tunnel's network as one value. Whoever applies it compares it with what is there and
+// changes the difference.
+
+import type { Ip, Prefix } from './address.ts';
+
+/** An own address on the tunnel device. With `peer` the address is point-to-point. */
+export interface WantedAddress {
+  /** Host bits kept: 10.8.0.2/24. With `peer`, bits is 32 or 128. */
+  readonly address: Prefix;
+  readonly peer?: Ip;
+}
+
+export interface WantedRoute {
+  /** Host bits clear. */
+  readonly destination: Prefix;
+  /** Next hop inside the tunnel; absent = the device itself. */
+  readonly gateway?: Ip;
+  readonly metric: number;
+}
+
+/** Everything wanted on and around one tunnel device; a complete set, not steps. */
+export interface WantedNetwork {
+  readonly device: string;
+  readonly mtu: number;
+  readonly addresses: readonly WantedAddress[];
+  readonly routes: readonly WantedRoute[];
+  /** Addresses that must stay reachable outside the tunnel (the server): host routes by the present way. */
+  readonly outside: readonly Ip[];
+  /** Name servers and search domains the tunnel offers; only recorded until DNS has a consumer. */
+  readonly dns: { readonly servers: readonly Ip[]; readonly domains: readonly string[] };
+}

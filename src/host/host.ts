@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the code needs from a runtime. Bodies: QuickJS executable and Node addon (both on the same C shim), and
+// the simulated one of the tests. Nothing here blocks, except where it says so.
+
+import type { Endpoint, Ip } from '../core/address.ts';
+import type { Crypto, Random } from '../core/crypto.ts';
+import type { TlsEngine, TlsRole } from '../core/tls.ts';
+
+/** A system call that failed. `code` is the errno name (`EADDRINUSE`), `text` is strerror's. */
+export interface Failure {
+  readonly failed: true;
+  /** The call or object: `bind`, `open /dev/net/tun`. */
+  readonly call: string;
+  readonly errno: number;
+  readonly code: string;
+  readonly text: string;
+}
+
+export type Result<T> = T | Failure;
+
+export function isFailure(value: unknown): value is Failure {
+  return typeof value === 'object' && value !== null && (value as { failed?: unknown }).failed === true;
+}
+
+/** One line: `bind: Address already in use`. */
+export function describe(failure: Failure): string {
+  return `${failure.call}: ${failure.text}`;
+}
+
+export type SignalName = 'HUP' | 'INT' | 'TERM' | 'USR1' | 'USR2';
+
+export interface Timer {
+  cancel(): void;
+}
+
+/** Single-threaded: descriptors, timers and signals, callbacks one at a time. */
+export interface Loop {
+  onReadable(fd: number, callback: () => void): void;
+  /** undefined stops watching for writability. */
+  onWritable(fd: number, callback: (() => void) | undefined): void;
+  /** Must be called before the descriptor is closed. */
+  forget(fd: number): void;
+  /** Calls back once when `monotonicMs() >= deadlineMs`. */
+  at(deadlineMs: number, callback: () => void): Timer;
+  onSignal(name: SignalName, callback: () => void): void;
+  /** Blocks until stop(). */
+  run(): void;
+  stop(): void;
+}
+
+export interface UdpOptions {
+  /** 0 = one IPv6 socket that also takes IPv4. */
+  readonly family: 4 | 6 | 0;
+  /** Own address to bind; absent = any. */
+  readonly ip?: Ip;
+  /** 0 = the kernel chooses. */
+  readonly port: number;
+  readonly device?: string;
+  readonly mark?: number;
+  readonly sendBuffer?: number;
+  readonly receiveBuffer?: number;
+}
+
+export interface Datagram {
+  readonly from: Endpoint;
+  /** The own address it came to. */
+  readonly to: Ip;
+  /** Borrowed: valid until the next receive on any socket. */
+  readonly bytes: Uint8Array;
+}
+
+export interface UdpSocket {
+  readonly fd: number;
+  /** As bound, with the port the kernel chose. */
+  readonly local: Endpoint;
+  /** undefined: nothing there (EAGAIN). Errors of earlier sends (ECONNREFUSED...) are Failures, not fatal. */
+  receive(): Result<Datagram> | undefined;
+  /** `from`: own source address. EAGAIN is a Failure too: the datagram is lost, as on a wire. */
+  send(bytes: Uint8Array, to: Endpoint, from?: Ip): Failure | undefined;
+  close(): void;
+}
+
+export interface TunDevice {
+  readonly fd: number;
+  /** The name the kernel gave. */
+  readonly name: string;
+  readonly index: number;
+  /** One IP packet without header (IFF_NO_PI), borrowed until the next read; undefined: nothing there. */
+  read(): Result<Uint8Array> | undefined;
+  write(packet: Uint8Array): Failure | undefined;
+  /** The device and all its addresses and routes vanish. */
+  close(): void;
+}
+
+/** Raw netlink: messages are whole byte arrays, built and read elsewhere. */
+export interface NetlinkSocket {
+  readonly fd: number;
+  send(message: Uint8Array): Failure | undefined;
+  /** One datagram (maybe several messages), a copy; undefined: nothing there. ENOBUFS is a Failure: notifications were lost. */
+  receive(): Result<Uint8Array> | undefined;
+  join(group: number): Failure | undefined;
+  close(): void;
+}
+
+/** A connected stream (unix socket). */
+export interface Stream {
+  readonly fd: number;
+  /** A copy; empty at end of stream; undefined: nothing there. */
+  read(max: number): Result<Uint8Array> | undefined;
+  /** How many bytes were taken; 0 = full. */
+  write(bytes: Uint8Array): Result<number>;
+  close(): void;
+}
+
+export interface StreamListener {
+  readonly fd: number;
+  /** undefined: nobody waits. */
+  accept(): Result<Stream> | undefined;
+  /** Also unlinks the path. */
+  close(): void;
+}
+
+export interface TlsOptions {
+  readonly role: TlsRole;
+  /** PEM; several certificates allowed. Absent: no CA (peer_fingerprint). */
+  readonly ca?: Uint8Array;
+  readonly cert?: Uint8Array;
+  readonly key?: Uint8Array;
+  readonly extraCerts?: Uint8Array;
+  /** '1.2' or '1.3'. */
+  readonly versionMin: string;
+  readonly versionMax?: string;
+  /** OpenSSL syntax; absent = the library's forward-secret default. */
+  readonly cipherList?: string;
+  readonly cipherSuites?: string;
+  readonly groups?: string;
+  /** Whether the peer must show a certificate that chains to `ca`. */
+  readonly verifyPeer: 'require' | 'optional' | 'none';
+  /** The peer's leaf must carry keyUsage and this extended key usage (`remote-cert-tls`). */
+  readonly remoteCertTls?: TlsRole;
+}
+
+/** Why key material cannot be used; `option` names the uci option at fault. */
+export interface TlsFailure {
+  readonly failed: true;
+  readonly option:
+    | 'ca'
+    | 'cert'
+    | 'key'
+    | 'extra_certs'
+    | 'tls_version_min'
+    | 'tls_cipher'
+    | 'tls_ciphersuites'
+    | 'tls_groups';
+  /** `not a PEM certificate`, `does not match the certificate`. */
+  readonly text: string;
+}
+
+export interface TlsContext {
+  open(): TlsEngine;
+  /** Own leaf certificate's end of life, seconds since 1970; 0 without one. */
+  readonly notAfterS: number;
+  close(): void;
+}
+
+export interface FileStatus {
+  readonly kind: 'file' | 'directory' | 'other';
+  readonly size: number;
+  /** Permission bits, e.g. 0o600. */
+  readonly mode: number;
+  readonly uid: number;
+}
+
+/** Whole small files. Names come from configuration, never from a peer. */
+export interface Files {
+  /** At most 1 MiB (EFBIG). */
+  read(path: string): Result<Uint8Array>;
+  /** Follows no symbolic link in the last component; new file, then rename: readers see old or new. */
+  write(path: string, bytes: Uint8Array, mode: number): Failure | undefined;
+  status(path: string): Result<FileStatus>;
+  /** Names in a directory, sorted. */
+  list(path: string): Result<string[]>;
+  /** No error when it exists as a directory. */
+  makeDirectory(path: string, mode: number): Failure | undefined;
+  remove(path: string): Failure | undefined;
+}
+
+/** A name being resolved in the background (getaddrinfo in a thread). */
+export interface Resolution {
+  cancel(): void;
+}
+
+export interface Host {
+  readonly runtime: 'quickjs' | 'node' | 'simulated';
+  /** Words after the program name. */
+  readonly args: readonly string[];
+  readonly crypto: Crypto;
+  readonly random: Random;
+  readonly loop: Loop;
+  readonly files: Files;
+  monotonicMs(): number;
+  /** Seconds since 1970; certificates and the replay id of wrapped packets only. */
+  wallS(): number;
+  openUdp(options: UdpOptions): Result<UdpSocket>;
+  /** Name of at most 15 characters; fails with EBUSY when the device is in use. */
+  openTun(name: string): Result<TunDevice>;
+  /** `protocol` 0 = route, 16 = generic. Extended acks are on. */
+  openNetlink(protocol: number, receiveBuffer?: number): Result<NetlinkSocket>;
+  listenUnix(path: string, mode: number): Result<StreamListener>;
+  connectUnix(path: string): Result<Stream>;
+  tlsContext(options: TlsOptions): TlsContext | TlsFailure;
+  /** Calls back from the loop with addresses in the resolver's order, or one line saying why not. */
+  resolve(name: string, family: 4 | 6 | 0, callback: (addresses: readonly Ip[] | string) => void): Resolution;
+  /** Whether the CPU has AES and carry-less multiply instructions. */
+  readonly hasAesInstructions: boolean;
+  readonly uid: number;
+  readonly pid: number;
+  /** fd 1 or 2; blocks. */
+  print(fd: 1 | 2, text: string): void;
+  /** Level as in syslog(3): 3 error, 4 warning, 6 info, 7 debug. */
+  syslog(level: number, text: string): void;
+  exit(code: number): never;
+}
