@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// The daemon under test: its uci file, its process, its command line.
+
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { Namespace } from './namespace.ts';
+import { Process } from './process.ts';
+import type { World } from './world.ts';
+
+/** quickjs: build/ovpnd; node: the same bundle; asan: build/ovpnd with AddressSanitizer and UBSan. */
+export type Runtime = 'quickjs' | 'node' | 'asan';
+
+const COMMANDS: Record<Runtime, readonly string[]> = {
+  quickjs: [resolve('build/ovpnd')],
+  node: [process.execPath, resolve('build/ovpnd.js')],
+  asan: [resolve('build/asan/ovpnd')],
+};
+
+const FILES: Record<Runtime, readonly string[]> = {
+  quickjs: ['build/ovpnd'],
+  node: ['build/ovpnd.js', 'build/shim.node'],
+  asan: ['build/asan/ovpnd'],
+};
+
+/** What a run with this runtime lacks. */
+export function missingFiles(runtime: Runtime): string[] {
+  return FILES[runtime].filter(path => !existsSync(path));
+}
+
+export type Options = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+export interface Section {
+  readonly type: 'server' | 'client' | 'peer' | 'user';
+  readonly name: string;
+  readonly options: Options;
+}
+
+const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** The text of a uci file: arrays become lists. */
+export function uciText(sections: readonly Section[]): string {
+  const text = sections.map(section => {
+    const lines = Object.entries(section.options).flatMap(([name, value]) => {
+      if (value === undefined) return [];
+      if (typeof value === 'string') return [`\toption ${name} ${quote(value)}`];
+      return value.map(item => `\tlist ${name} ${quote(item)}`);
+    });
+    return [`config ${section.type} ${quote(section.name)}`, ...lines].join('\n');
+  });
+  return `${text.join('\n\n')}\n`;
+}
+
+export function writeUci(dir: string, sections: readonly Section[]): void {
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, 'ovpnd'), uciText(sections), { mode: 0o600 });
+}
+
+export interface RunOptions {
+  readonly runtime?: Runtime;
+  /** Words in front of the daemon's own: `unshare -m`, `setpriv --reuid=...`. */
+  readonly before?: readonly string[];
+  /** False where the row wants the daemon to fail. */
+  readonly clean?: boolean;
+  readonly command?: readonly string[];
+}
+
+/** One ovpnd process with a folder of its own for configuration and run-time files. */
+export class Ovpnd {
+  readonly tunnel: string;
+  readonly dir: string;
+  readonly process: Process;
+  private readonly runtime: Runtime;
+  private readonly env: Record<string, string>;
+
+  constructor(world: World, namespace: Namespace, sections: readonly Section[], options: RunOptions = {}) {
+    this.tunnel = sections[0]!.name;
+    this.runtime = options.runtime ?? 'quickjs';
+    this.dir = world.folder(`ovpnd-${this.tunnel}-${namespace.name}`);
+    this.env = { OVPND_RUN_DIR: join(this.dir, 'run'), ...SANITIZERS };
+    writeUci(this.dir, sections);
+    const command = options.command ?? COMMANDS[this.runtime];
+    const words = [...(options.before ?? []), ...command, 'run', this.tunnel, '-c', this.dir];
+    const name = `ovpnd ${this.tunnel} (${this.runtime})`;
+    this.process = world.spawn(name, namespace, words, { env: this.env, clean: options.clean ?? true });
+  }
+
+  get device(): string {
+    return `ov-${this.tunnel}`.slice(0, 15);
+  }
+
+  /** Runs another command of the same executable against this daemon. */
+  async ask(...words: readonly string[]): Promise<{ code: number | null; output: string }> {
+    const child = new Process('ovpnd', [...COMMANDS[this.runtime], ...words], { env: this.env });
+    const { code } = await child.ended(10_000);
+    return { code, output: child.output };
+  }
+
+  async status(): Promise<Record<string, unknown>> {
+    const { code, output } = await this.ask('status', this.tunnel, '--json');
+    if (code !== 0) throw new Error(`ovpnd status: exit ${code}\n${output}`);
+    const status = JSON.parse(output) as Record<string, unknown> | Record<string, unknown>[];
+    return Array.isArray(status) ? status[0]! : status;
+  }
+}
+
+// Leaks count; a sanitizer's finding must end the process, not scroll by.
+const SANITIZERS = {
+  ASAN_OPTIONS: 'detect_leaks=1:halt_on_error=1:abort_on_error=0:exitcode=99',
+  UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
+};

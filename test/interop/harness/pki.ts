@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keys and certificates of a test run, by the openssl command line: good ones and each kind of bad one.
+
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from './process.ts';
+import { once, runState } from './state.ts';
+
+/** Paths of PEM files. */
+export interface Identity {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface Pki {
+  readonly dir: string;
+  readonly server: Identity;
+  /** Common names client0, client1... */
+  readonly clients: readonly Identity[];
+  /** Signed by an authority nobody else trusts. */
+  readonly strangeServer: Identity;
+  readonly strangeClient: Identity;
+  readonly expiredServer: Identity;
+  readonly expiredClient: Identity;
+  /** Static keys, 2048 bit. */
+  readonly staticKey: string;
+  readonly otherStaticKey: string;
+}
+
+export const CLIENTS = 10;
+
+const CONFIG = `[req]
+distinguished_name = dn
+[dn]
+[ca]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign,cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature,keyAgreement
+extendedKeyUsage = serverAuth
+[client]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = clientAuth
+`;
+
+const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+
+export function pki(): Promise<Pki> {
+  return once('pki', make);
+}
+
+async function make(): Promise<Pki> {
+  const dir = join(runState().dir, 'pki');
+  mkdirSync(dir, { mode: 0o755 });
+  writeFileSync(join(dir, 'openssl.cnf'), CONFIG);
+  await Promise.all([authority(dir, 'ca'), authority(dir, 'strange-ca')]);
+  const clients = Array.from({ length: CLIENTS }, (_, i) => issue(dir, 'ca', `client${i}`, 'client', 30));
+  const staticKey = join(dir, 'static.key');
+  const otherStaticKey = join(dir, 'other-static.key');
+  const [server, strangeServer, strangeClient, expiredServer, expiredClient] = await Promise.all([
+    issue(dir, 'ca', 'server', 'server', 30),
+    issue(dir, 'strange-ca', 'strange-server', 'server', 30),
+    issue(dir, 'strange-ca', 'strange-client', 'client', 30),
+    issue(dir, 'ca', 'expired-server', 'server', -1),
+    issue(dir, 'ca', 'expired-client', 'client', -1),
+    run(['openvpn', '--genkey', 'secret', staticKey]),
+    run(['openvpn', '--genkey', 'secret', otherStaticKey]),
+  ]);
+  return {
+    dir,
+    server,
+    clients: await Promise.all(clients),
+    strangeServer,
+    strangeClient,
+    expiredServer,
+    expiredClient,
+    staticKey,
+    otherStaticKey,
+  };
+}
+
+async function authority(dir: string, name: string): Promise<void> {
+  const words = [
+    'openssl',
+    'req',
+    '-x509',
+    '-config',
+    join(dir, 'openssl.cnf'),
+    '-extensions',
+    'ca',
+    ...NEW_KEY,
+  ];
+  const files = ['-keyout', join(dir, `${name}.key`), '-out', join(dir, `${name}.crt`)];
+  await run([...words, ...files, '-subj', `/CN=${name}`, '-days', '30']);
+}
+
+async function issue(dir: string, ca: string, name: string, kind: 'server' | 'client', days: number) {
+  const path = (suffix: string): string => join(dir, `${name}.${suffix}`);
+  const config = join(dir, 'openssl.cnf');
+  const request = ['openssl', 'req', '-new', '-config', config, ...NEW_KEY, '-subj', `/CN=${name}`];
+  await run([...request, '-keyout', path('key'), '-out', path('csr')]);
+  chmodSync(path('key'), 0o600);
+  const sign = ['openssl', 'x509', '-req', '-in', path('csr'), '-out', path('crt'), '-days', String(days)];
+  const signer = ['-CA', join(dir, `${ca}.crt`), '-CAkey', join(dir, `${ca}.key`)];
+  // The serial number is the name: issuing runs in parallel, a counter file could not.
+  const serial = ['-set_serial', `0x01${[...name].map(c => c.charCodeAt(0).toString(16)).join('')}`];
+  await run([...sign, ...signer, ...serial, '-extfile', config, '-extensions', kind]);
+  return { ca: join(dir, `${ca}.crt`), cert: path('crt'), key: path('key') };
+}

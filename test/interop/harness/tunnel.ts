@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// A tunnel's two ends from one description, whichever daemon plays which role. Addresses are the same for both:
+// 10.8.0.0/24 and fd42:8::/64, the server being .1 and ::1.
+
+import type { Namespace, Wire } from './namespace.ts';
+import { hasUdpPort } from './namespace.ts';
+import { STOCK_CLIENT, STOCK_SERVER, startStock, UP } from './openvpn.ts';
+import { type Options, Ovpnd, type RunOptions, type Runtime, type Section } from './ovpnd.ts';
+import type { Identity, Pki } from './pki.ts';
+import type { Process } from './process.ts';
+import type { World } from './world.ts';
+
+export type Wrap = 'none' | 'tls-auth' | 'tls-crypt';
+export type Kind = Runtime | 'openvpn';
+
+export const SERVER4 = '10.8.0.1';
+export const SERVER6 = 'fd42:8::1';
+export const SERVER_ADDRESSES = [SERVER4, SERVER6] as const;
+
+/** What both ends must agree on. */
+export interface Agreement {
+  readonly cipher?: string;
+  readonly wrap?: Wrap;
+  /** Set on the stock end. */
+  readonly tls?: '1.2' | '1.3';
+  readonly family?: 4 | 6;
+}
+
+/** What only one end is told. */
+export interface Extra {
+  readonly identity?: Identity;
+  /** Another static key than the run's. */
+  readonly staticKey?: string;
+  /** Lines of a stock configuration. */
+  readonly lines?: readonly string[];
+  /** Options of ovpnd's own section. */
+  readonly options?: Options;
+  /** Further sections of ovpnd's file. */
+  readonly sections?: readonly Section[];
+  readonly run?: Omit<RunOptions, 'runtime'>;
+}
+
+export interface End {
+  readonly kind: Kind;
+  readonly process: Process;
+  readonly ovpnd?: Ovpnd;
+}
+
+function stockLines(pki: Pki, agreement: Agreement, role: 'server' | 'client', extra: Extra): string[] {
+  const lines = [`proto udp${agreement.family ?? 4}`];
+  const key = extra.staticKey ?? pki.staticKey;
+  if (agreement.cipher !== undefined) lines.push(`data-ciphers ${agreement.cipher}`);
+  if (agreement.wrap === 'tls-auth') lines.push(`tls-auth ${key} ${role === 'server' ? 0 : 1}`);
+  if (agreement.wrap === 'tls-crypt') lines.push(`tls-crypt ${key}`);
+  if (agreement.tls === '1.2') lines.push('tls-version-max 1.2');
+  if (agreement.tls === '1.3') lines.push('tls-version-min 1.3');
+  return lines;
+}
+
+function uciOptions(pki: Pki, agreement: Agreement, role: 'server' | 'client', extra: Extra): Options {
+  const wrap = agreement.wrap ?? 'none';
+  const key = extra.staticKey ?? pki.staticKey;
+  return {
+    enabled: '1',
+    ...extra.identity,
+    data_ciphers: agreement.cipher === undefined ? undefined : [agreement.cipher],
+    tls_auth: wrap === 'tls-auth' ? key : undefined,
+    key_direction: wrap === 'tls-auth' ? (role === 'server' ? '0' : '1') : undefined,
+    tls_crypt: wrap === 'tls-crypt' ? key : undefined,
+    log_level: process.env.OVPND_TEST_LOG,
+  };
+}
+
+function serverSections(pki: Pki, agreement: Agreement, extra: Extra): Section[] {
+  const options: Options = {
+    ...uciOptions(pki, agreement, 'server', { identity: pki.server, ...extra }),
+    port: '1194',
+    proto: [`udp${agreement.family ?? 4}`],
+    address: ['10.8.0.1/24', 'fd42:8::1/64'],
+    ...extra.options,
+  };
+  return [{ type: 'server', name: 'home', options }, ...(extra.sections ?? [])];
+}
+
+function clientSections(
+  pki: Pki,
+  agreement: Agreement,
+  remote: string,
+  number: number,
+  extra: Extra,
+): Section[] {
+  const options: Options = {
+    ...uciOptions(pki, agreement, 'client', { identity: pki.clients[number]!, ...extra }),
+    remote: [`${remote} 1194 udp${agreement.family ?? 4}`],
+    ...extra.options,
+  };
+  return [{ type: 'client', name: 'office', options }, ...(extra.sections ?? [])];
+}
+
+/** Starts a server and waits until it listens. */
+export async function startServer(
+  world: World,
+  namespace: Namespace,
+  pki: Pki,
+  kind: Kind,
+  agreement: Agreement,
+  extra: Extra = {},
+): Promise<End> {
+  if (kind === 'openvpn') {
+    const lines = [...STOCK_SERVER, ...stockLines(pki, agreement, 'server', extra), ...(extra.lines ?? [])];
+    const identity = extra.identity ?? pki.server;
+    const process = startStock(world, namespace, { name: `server-${namespace.name}`, identity, lines });
+    await process.line(UP);
+    return { kind, process };
+  }
+  const sections = serverSections(pki, agreement, extra);
+  const ovpnd = new Ovpnd(world, namespace, sections, { ...extra.run, runtime: kind });
+  await listening(world, namespace, ovpnd.process);
+  return { kind, process: ovpnd.process, ovpnd };
+}
+
+/** Waits until a server process in this namespace has its port. */
+export function listening(world: World, namespace: Namespace, process: Process): Promise<true> {
+  const { pid } = process;
+  return world.until(`${process.name} listens`, 10_000, () => namespace.holds(pid) && hasUdpPort(pid, 1194));
+}
+
+/** Starts client `number` (0...9) at the right end of a wire; does not wait. */
+export function startClient(
+  world: World,
+  wire: Wire,
+  pki: Pki,
+  kind: Kind,
+  agreement: Agreement,
+  extra: Extra & { number?: number; remote?: string } = {},
+): End {
+  const number = extra.number ?? 0;
+  const remote = extra.remote ?? (agreement.family === 6 ? wire.left6 : wire.left4);
+  if (kind === 'openvpn') {
+    const address = `remote ${remote} 1194 udp${agreement.family ?? 4}`;
+    const lines = [
+      ...STOCK_CLIENT,
+      address,
+      ...stockLines(pki, agreement, 'client', extra),
+      ...(extra.lines ?? []),
+    ];
+    const identity = extra.identity ?? pki.clients[number]!;
+    const name = `client${number}-${wire.right.name}`;
+    return { kind, process: startStock(world, wire.right, { name, identity, lines }) };
+  }
+  const sections = clientSections(pki, agreement, remote, number, extra);
+  const ovpnd = new Ovpnd(world, wire.right, sections, { ...extra.run, runtime: kind });
+  return { kind, process: ovpnd.process, ovpnd };
+}
+
+export interface Ends {
+  readonly server: Kind;
+  readonly client: Kind;
+}
+
+/** The ovpnd runtimes among them: what a row needs to be built. */
+export function runtimesOf(ends: Ends): Runtime[] {
+  const kinds = new Set([ends.server, ends.client]);
+  return [...kinds].filter((kind): kind is Runtime => kind !== 'openvpn');
+}
