@@ -44,6 +44,10 @@ const NLA_TYPE_MASK = 0x3fff;
 const NLA_HEADER_LENGTH = 4;
 const NLA_VALUE_LENGTH_MAX = 0xffff - NLA_HEADER_LENGTH;
 
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
 /** The next multiple of 4. */
 export function align4(length: number): number {
   return (length + 3) & ~3;
@@ -55,7 +59,7 @@ export function align4(length: number): number {
  * Above 2^53 the low bits are lost (counters only).
  */
 export function readUint(bytes: Uint8Array, little: boolean = HOST_LITTLE): number | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const view = viewOf(bytes);
   switch (bytes.length) {
     case 1:
       return view.getUint8(0);
@@ -88,7 +92,7 @@ export class Attributes {
   /** `bytes` is borrowed: values are views into it. Reading stops at the first malformed attribute. */
   constructor(bytes: Uint8Array, little: boolean = HOST_LITTLE) {
     this.little = little;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const view = viewOf(bytes);
     let at = 0;
     while (at + NLA_HEADER_LENGTH <= bytes.length) {
       const length = view.getUint16(at, little);
@@ -138,7 +142,7 @@ export interface Message {
 
 /** All whole messages of one datagram, in order; stops at the first malformed one. */
 export function readMessages(bytes: Uint8Array, little: boolean = HOST_LITTLE): Message[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const view = viewOf(bytes);
   const messages: Message[] = [];
   let at = 0;
   while (at + HEADER_LENGTH <= bytes.length) {
@@ -183,7 +187,7 @@ export interface Ack {
 export function readAck(message: Message): Ack | undefined {
   const { body, type, flags, little } = message;
   if ((type !== NLMSG_ERROR && type !== NLMSG_DONE) || body.length < 4) return undefined;
-  const view = new DataView(body.buffer, body.byteOffset, body.length);
+  const view = viewOf(body);
   const errno = Math.abs(view.getInt32(0, little));
   if ((flags & NLM_F_ACK_TLVS) === 0) return { errno };
   let start = 4;
@@ -243,24 +247,24 @@ export class MessageWriter {
   }
 
   attribute(type: number, value: Uint8Array): this {
-    return this.#wrap(type, () => this.raw(value));
+    return this.build(type, () => this.raw(value));
   }
 
   u8Attribute(type: number, value: number): this {
-    return this.#wrap(type, () => this.u8(value));
+    return this.build(type, () => this.u8(value));
   }
 
   u16Attribute(type: number, value: number): this {
-    return this.#wrap(type, () => this.u16(value));
+    return this.build(type, () => this.u16(value));
   }
 
   u32Attribute(type: number, value: number): this {
-    return this.#wrap(type, () => this.u32(value));
+    return this.build(type, () => this.u32(value));
   }
 
   /** ASCII text with its terminating NUL. */
   textAttribute(type: number, text: string): this {
-    return this.#wrap(type, () => {
+    return this.build(type, () => {
       for (let i = 0; i < text.length; i++) this.u8(text.charCodeAt(i));
       this.u8(0);
     });
@@ -268,7 +272,7 @@ export class MessageWriter {
 
   /** Attributes inside an attribute, marked NLA_F_NESTED: generic netlink demands it, rtnetlink allows it. */
   nest(type: number, inside: (writer: this) => void): this {
-    return this.#wrap(type | NLA_F_NESTED, () => inside(this));
+    return this.build(type | NLA_F_NESTED, () => inside(this));
   }
 
   /** The whole message, a copy. */
@@ -277,7 +281,8 @@ export class MessageWriter {
     return this.#bytes.slice(0, this.#length);
   }
 
-  #wrap(type: number, writeValue: () => void): this {
+  /** An attribute whose value is whatever `writeValue` writes with this writer. */
+  build(type: number, writeValue: () => void): this {
     // The gap belongs to no attribute: whoever wrote fixed bytes before may have left the end unaligned.
     this.#pad();
     const start = this.#length;
@@ -310,5 +315,5 @@ export class MessageWriter {
 
 /** Writes the sequence number into a finished message, in place. */
 export function stampSequence(message: Uint8Array, sequence: number, little: boolean = HOST_LITTLE): void {
-  new DataView(message.buffer, message.byteOffset, message.length).setUint32(8, sequence, little);
+  viewOf(message).setUint32(8, sequence, little);
 }
