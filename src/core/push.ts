@@ -1,3 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
-export declare function pushOptionProblem(option: string): string | undefined;
-export declare function buildPushReplies(options: readonly string[]): string[];
+// The server's side of PUSH_REPLY: options into as few messages as the limits allow. What a client makes of them is
+// in pushreply.ts.
+
+import { encodeUtf8 } from './bytes.ts';
+import { OPTION_LENGTH_MAX, PUSH_SPARE, TEXT_MAX } from './limits.ts';
+import { hasControlCharacter } from './text.ts';
+
+const PUSH_REPLY = 'PUSH_REPLY';
+/** Longest message without its NUL and without push-continuation, for which the spare bytes are. */
+const PART_MAX = TEXT_MAX - PUSH_SPARE - 1;
+
+/** Why an option cannot be pushed, in words; undefined when it can. */
+export function pushOptionProblem(option: string): string | undefined {
+  if (option.trim() === '') return 'it is empty';
+  if (option.includes(',')) return 'it contains a comma';
+  if (hasControlCharacter(option)) return 'it contains a control character';
+  if (encodeUtf8(option).length > OPTION_LENGTH_MAX) return `it is longer than ${OPTION_LENGTH_MAX} bytes`;
+  return undefined;
+}
+
+/**
+ * The messages, in the order they must be sent. Every option must pass pushOptionProblem; one that does not is a
+ * mistake of our own and throws.
+ */
+export function buildPushReplies(options: readonly string[]): string[] {
+  const parts: string[] = [];
+  let part = PUSH_REPLY;
+  let length = part.length;
+  for (const option of options) {
+    const problem = pushOptionProblem(option);
+    if (problem !== undefined) throw new RangeError(`pushed option: ${problem}`);
+    const added = 1 + encodeUtf8(option).length;
+    if (length + added > PART_MAX) {
+      parts.push(`${part},push-continuation 2`);
+      part = PUSH_REPLY;
+      length = part.length;
+    }
+    part += `,${option}`;
+    length += added;
+  }
+  parts.push(parts.length > 0 ? `${part},push-continuation 1` : part);
+  return parts;
+}

@@ -1,13 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Crypto, HashName } from './crypto.ts';
-import type { Drop } from './drop.ts';
-import type { TlsRole } from './tls.ts';
-import type { ControlPacket } from './wire.ts';
+// Control channel wrapping: none, tls-auth (authenticated) and tls-crypt (authenticated and encrypted) around the
+// packets of wire.ts. Which slice of a static key serves which direction is decided here and nowhere else.
 
-interface CryptPair {
+import { concat, readU32, writeU32 } from './bytes.ts';
+import { type Crypto, HASH_LENGTH, type HashName } from './crypto.ts';
+import { type Drop, drop, isDrop } from './drop.ts';
+import { acceptReplayId, newReplayWindow } from './replay.ts';
+import type { TlsRole } from './tls.ts';
+import {
+  type ControlPacket,
+  decodeBody,
+  decodeHead,
+  encodeBody,
+  encodeHead,
+  HEAD_LENGTH,
+  type Head,
+} from './wire.ts';
+
+const REPLAY_ID_LENGTH = 8;
+const CRYPT_TAG_LENGTH = 32;
+const CRYPT_BLOCK_LENGTH = 16;
+const U32_MAX = 0xffffffff;
+
+/** Offsets in a 256-byte static key: two keys, each a cipher half and an HMAC half of 64 bytes. */
+const K0_CIPHER = 0;
+const K0_HMAC = 64;
+const K1_CIPHER = 128;
+const K1_HMAC = 192;
+const STATIC_KEY_LENGTH = 256;
+const CRYPT_KEY_LENGTH = 32;
+
+/** Keys of tls-crypt for one direction, 32 bytes each. */
+export interface CryptKeys {
   readonly cipher: Uint8Array;
   readonly hmac: Uint8Array;
 }
+
 export type WrapKeys =
   | { readonly kind: 'none' }
   | {
@@ -16,23 +44,188 @@ export type WrapKeys =
       readonly send: Uint8Array;
       readonly receive: Uint8Array;
     }
-  | { readonly kind: 'tls-crypt'; readonly send: CryptPair; readonly receive: CryptPair };
+  | { readonly kind: 'tls-crypt'; readonly send: CryptKeys; readonly receive: CryptKeys };
+
+/** Wrapping with its replay state: one per session and wrapping key. */
 export interface Wrap {
   readonly keys: WrapKeys;
+  /** Bytes to count for the wrapping when a packet must fit a limit. */
   readonly overhead: number;
+  /** A new array, ready to send. Each call uses up one replay id. */
   seal(packet: ControlPacket): Uint8Array;
+  /** Authenticates, checks for replay, reads. `datagram` is borrowed until return. */
   open(datagram: Uint8Array): ControlPacket | Drop;
 }
-export declare function noWrap(): WrapKeys;
-export declare function tlsAuthKeys(
-  staticKey: Uint8Array,
-  direction: 0 | 1 | undefined,
+
+export function noWrap(): WrapKeys {
+  return { kind: 'none' };
+}
+
+/**
+ * Keys of tls-auth. `staticKey` has 256 bytes; the keys are copies. Direction 0 sends with the first key and
+ * receives with the second, 1 the other way round; undefined uses the first for both.
+ */
+export function tlsAuthKeys(staticKey: Uint8Array, direction: 0 | 1 | undefined, digest: HashName): WrapKeys {
+  requireStaticKey(staticKey);
+  const first = staticKey.slice(K0_HMAC, K0_HMAC + HASH_LENGTH[digest]);
+  const second = staticKey.slice(K1_HMAC, K1_HMAC + HASH_LENGTH[digest]);
+  return {
+    kind: 'tls-auth',
+    digest,
+    send: direction === 1 ? second : first,
+    receive: direction === 0 ? second : first,
+  };
+}
+
+/**
+ * Keys of tls-crypt, also of a tls-crypt-v2 client key and a dynamic key. `staticKey` has 256 bytes; the keys are
+ * copies. The server sends with the first key: the opposite of the data channel.
+ */
+export function tlsCryptKeys(staticKey: Uint8Array, role: TlsRole): WrapKeys {
+  requireStaticKey(staticKey);
+  const slice = (at: number) => staticKey.slice(at, at + CRYPT_KEY_LENGTH);
+  const first = { cipher: slice(K0_CIPHER), hmac: slice(K0_HMAC) };
+  const second = { cipher: slice(K1_CIPHER), hmac: slice(K1_HMAC) };
+  return role === 'server'
+    ? { kind: 'tls-crypt', send: first, receive: second }
+    : { kind: 'tls-crypt', send: second, receive: first };
+}
+
+function requireStaticKey(staticKey: Uint8Array): void {
+  if (staticKey.length !== STATIC_KEY_LENGTH) throw new RangeError('a static key has 256 bytes');
+}
+
+/** Bytes the wrapping adds. */
+function overheadOf(keys: WrapKeys): number {
+  if (keys.kind === 'none') return 0;
+  if (keys.kind === 'tls-auth') return REPLAY_ID_LENGTH + keys.send.length;
+  // OpenVPN counts one block more than it uses; a packet that fits by its arithmetic must fit by ours.
+  return REPLAY_ID_LENGTH + CRYPT_TAG_LENGTH + CRYPT_BLOCK_LENGTH;
+}
+
+/**
+ * A wrapping with its own replay state. `timeS` is the UNIX time its packets carry; `sent` says how many replay
+ * ids of that time were used before (a stateless answer uses id 1).
+ */
+export function createWrap(keys: WrapKeys, crypto: Crypto, timeS: number, sent = 0): Wrap {
+  const window = newReplayWindow();
+  let id = sent;
+  let time = timeS;
+  return {
+    keys,
+    overhead: overheadOf(keys),
+    seal(packet) {
+      if (keys.kind === 'none') return concat(encodeHead(packet), encodeBody(packet));
+      if (id >= U32_MAX) {
+        // Receivers restart their window at a later time, so ids may start again without ever repeating a pair.
+        id = 0;
+        time++;
+      }
+      id++;
+      const replayId = new Uint8Array(REPLAY_ID_LENGTH);
+      writeU32(replayId, 0, id);
+      writeU32(replayId, 4, time);
+      return keys.kind === 'tls-auth'
+        ? sealAuth(keys.digest, keys.send, crypto, replayId, packet)
+        : sealCrypt(keys.send, crypto, replayId, packet);
+    },
+    open(datagram) {
+      const opened = authenticate(keys, crypto, datagram);
+      if (isDrop(opened)) return opened;
+      const { replayId } = opened;
+      if (replayId && !acceptReplayId(window, readU32(replayId, 0), readU32(replayId, 4))) {
+        return drop('replay');
+      }
+      return readBody(opened);
+    },
+  };
+}
+
+/** Opens a packet of a stranger: authentication as ever, but no replay check and nothing remembered. */
+export function openStateless(keys: WrapKeys, crypto: Crypto, datagram: Uint8Array): ControlPacket | Drop {
+  const opened = authenticate(keys, crypto, datagram);
+  return isDrop(opened) ? opened : readBody(opened);
+}
+
+interface Unsealed {
+  /** From the ack count on; may be a view of the datagram. */
+  readonly body: Uint8Array;
+  /** Absent without wrapping. */
+  readonly replayId?: Uint8Array;
+}
+
+type Opened = Unsealed & { readonly head: Head };
+
+function authenticate(keys: WrapKeys, crypto: Crypto, datagram: Uint8Array): Opened | Drop {
+  // The head first: it refuses lengths and opcodes before any hashing.
+  const head = decodeHead(datagram);
+  if (isDrop(head)) return head;
+  const unsealed = unseal(keys, crypto, datagram);
+  return isDrop(unsealed) ? unsealed : { ...unsealed, head };
+}
+
+function unseal(keys: WrapKeys, crypto: Crypto, datagram: Uint8Array): Unsealed | Drop {
+  if (keys.kind === 'none') return { body: datagram.subarray(HEAD_LENGTH) };
+  return keys.kind === 'tls-auth'
+    ? openAuth(keys.digest, keys.receive, crypto, datagram)
+    : openCrypt(keys.receive, crypto, datagram);
+}
+
+function readBody({ head, body }: Opened): ControlPacket | Drop {
+  return decodeBody(head.opcode, head.keyId, head.sessionId, body);
+}
+
+// tls-auth:
+// u8[9]  head
+// u8[n]  HMAC(key, replay id || head || body), n = length of the digest and of the key
+// u8[8]  replay id: u32 id, u32 time
+// u8[]   body
+
+function sealAuth(
   digest: HashName,
-): WrapKeys;
-export declare function tlsCryptKeys(staticKey: Uint8Array, role: TlsRole): WrapKeys;
-export declare function createWrap(keys: WrapKeys, crypto: Crypto, timeS: number, sent?: number): Wrap;
-export declare function openStateless(
-  keys: WrapKeys,
+  key: Uint8Array,
   crypto: Crypto,
-  datagram: Uint8Array,
-): ControlPacket | Drop;
+  replayId: Uint8Array,
+  packet: ControlPacket,
+): Uint8Array {
+  const head = encodeHead(packet);
+  const body = encodeBody(packet);
+  const mac = crypto.hmac(digest, key, concat(replayId, head, body));
+  return concat(head, mac, replayId, body);
+}
+
+function openAuth(digest: HashName, key: Uint8Array, crypto: Crypto, datagram: Uint8Array): Unsealed | Drop {
+  const replayAt = HEAD_LENGTH + HASH_LENGTH[digest];
+  const bodyAt = replayAt + REPLAY_ID_LENGTH;
+  if (datagram.length < bodyAt) return drop('short');
+  const replayId = datagram.subarray(replayAt, bodyAt);
+  const body = datagram.subarray(bodyAt);
+  const mac = crypto.hmac(digest, key, concat(replayId, datagram.subarray(0, HEAD_LENGTH), body));
+  if (!crypto.equal(mac, datagram.subarray(HEAD_LENGTH, replayAt))) return drop('hmac');
+  return { body, replayId };
+}
+
+// tls-crypt:
+// u8[9]   head                                       \ header: authenticated, in clear
+// u8[8]   replay id: u32 id, u32 time                /
+// u8[32]  tag = HMAC-SHA256(Ka, header || body)
+// u8[]    AES-256-CTR(Ke, first 16 bytes of the tag, body)
+
+function sealCrypt(keys: CryptKeys, crypto: Crypto, replayId: Uint8Array, packet: ControlPacket): Uint8Array {
+  const header = concat(encodeHead(packet), replayId);
+  const body = encodeBody(packet);
+  const tag = crypto.hmac('SHA256', keys.hmac, concat(header, body));
+  return concat(header, tag, crypto.aes256Ctr(keys.cipher, tag.slice(0, CRYPT_BLOCK_LENGTH), body));
+}
+
+function openCrypt(keys: CryptKeys, crypto: Crypto, datagram: Uint8Array): Unsealed | Drop {
+  const tagAt = HEAD_LENGTH + REPLAY_ID_LENGTH;
+  const bodyAt = tagAt + CRYPT_TAG_LENGTH;
+  // An empty body is no packet, and some ciphers refuse empty input.
+  if (datagram.length <= bodyAt) return drop('short');
+  const header = datagram.subarray(0, tagAt);
+  const tag = datagram.slice(tagAt, bodyAt);
+  const body = crypto.aes256Ctr(keys.cipher, tag.slice(0, CRYPT_BLOCK_LENGTH), datagram.slice(bodyAt));
+  if (!crypto.equal(crypto.hmac('SHA256', keys.hmac, concat(header, body)), tag)) return drop('hmac');
+  return { body, replayId: header.subarray(HEAD_LENGTH) };
+}
