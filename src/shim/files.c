@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole small files. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shim.h"
+
+#define FILE_MAX (1 << 20)
+#define MODE_BITS 07777
+
+static int64_t file_read(struct shim_call *call)
+{
+	/* Non-blocking, so that the name of a FIFO cannot hang the daemon before it is refused. */
+	int fd = open(call->in[0].text, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	size_t room = 4096, length = 0;
+	uint8_t *buffer = NULL, *out;
+	struct stat status;
+	ssize_t got = 1;
+	int64_t error = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &status) < 0)
+		error = -errno;
+	else if (!S_ISREG(status.st_mode))
+		error = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
+	else if (status.st_size > FILE_MAX)
+		error = -EFBIG;
+	else if (status.st_size >= (off_t)room)
+		room = status.st_size + 1;
+	/* Until the end rather than by st_size: files under /proc claim to be empty. */
+	while (error == 0 && got > 0) {
+		uint8_t *bigger;
+
+		if (!buffer || length == room) {
+			room = buffer ? room * 2 : room;
+			bigger = realloc(buffer, room);
+			error = bigger ? 0 : -ENOMEM;
+			buffer = bigger ? bigger : buffer;
+			if (error)
+				break;
+		}
+		got = read(fd, buffer + length, room - length);
+		if (got < 0)
+			error = -errno;
+		else if ((length += got) > FILE_MAX)
+			error = -EFBIG;
+	}
+	close(fd);
+	if (error == 0) {
+		out = shim_result_bytes(call, length);
+		if (out)
+			memcpy(out, buffer, length);
+		else
+			error = -ENOMEM;
+	}
+	if (buffer) {
+		/* It may have been a private key. */
+		explicit_bzero(buffer, room);
+		free(buffer);
+	}
+	return error;
+}
+
+static int64_t write_all(int fd, const uint8_t *bytes, size_t length, mode_t mode)
+{
+	while (length > 0) {
+		ssize_t written = write(fd, bytes, length);
+
+		if (written < 0 && errno != EINTR)
+			return -errno;
+		if (written > 0) {
+			bytes += written;
+			length -= written;
+		}
+	}
+	/* Not open()'s mode: that one is cut by the umask. */
+	return fchmod(fd, mode) < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+static int64_t file_write(struct shim_call *call)
+{
+	const char *path = call->in[0].text;
+	int64_t mode = call->in[2].number, error;
+	char temporary[4096];
+	uint64_t tail;
+	int fd, length;
+
+	if (mode < 0 || mode > MODE_BITS)
+		return -EINVAL;
+	if (getrandom(&tail, sizeof(tail), 0) != sizeof(tail))
+		return -EIO;
+	length = snprintf(temporary, sizeof(temporary), "%s.%016llx", path, (unsigned long long)tail);
+	if (length < 0 || length >= (int)sizeof(temporary))
+		return -ENAMETOOLONG;
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	error = write_all(fd, call->in[1].bytes.data, call->in[1].bytes.length, mode);
+	if (close(fd) < 0 && error == 0)
+		error = -errno;
+	if (error == 0 && rename(temporary, path) < 0)
+		error = -errno;
+	if (error < 0)
+		unlink(temporary);
+	return error;
+}
+
+/* [kind: 0 file, 1 directory, 2 other; size; mode; uid]. */
+static int64_t file_status(struct shim_call *call)
+{
+	struct stat status;
+	int64_t numbers[4];
+
+	if (stat(call->in[0].text, &status) < 0)
+		return -errno;
+	numbers[0] = S_ISREG(status.st_mode) ? 0 : S_ISDIR(status.st_mode) ? 1 : 2;
+	numbers[1] = status.st_size;
+	numbers[2] = status.st_mode & MODE_BITS;
+	numbers[3] = status.st_uid;
+	shim_result_numbers(call, numbers, 4);
+	return 0;
+}
+
+/* Names, each followed by `/`, the one character that no name contains. */
+static int64_t file_list(struct shim_call *call)
+{
+	DIR *directory = opendir(call->in[0].text);
+	struct dirent *entry;
+	char *text = NULL;
+	size_t length = 0;
+	int64_t error = 0;
+	FILE *out;
+
+	if (!directory)
+		return -errno;
+	out = open_memstream(&text, &length);
+	if (!out) {
+		closedir(directory);
+		return -ENOMEM;
+	}
+	while ((errno = 0, entry = readdir(directory)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			fprintf(out, "%s/", entry->d_name);
+	error = -errno;
+	closedir(directory);
+	if (fclose(out) != 0)
+		error = -ENOMEM;
+	if (error == 0)
+		shim_result_text(call, text, length);
+	free(text);
+	return error;
+}
+
+static int64_t file_make_directory(struct shim_call *call)
+{
+	int64_t mode = call->in[1].number;
+	struct stat status;
+
+	if (mode < 0 || mode > MODE_BITS)
+		return -EINVAL;
+	if (mkdir(call->in[0].text, 0700) == 0)
+		return chmod(call->in[0].text, mode) < 0 ? -errno : 0;
+	if (errno != EEXIST)
+		return -errno;
+	return stat(call->in[0].text, &status) == 0 && S_ISDIR(status.st_mode) ? 0 : -EEXIST;
+}
+
+static int64_t file_remove(struct shim_call *call)
+{
+	return remove(call->in[0].text) < 0 ? -errno : 0;
+}
+
+const struct shim_entry shim_files[] = {
+	{ "file_read", file_read, "s:path" },
+	{ "file_write", file_write, "s:path b:bytes i:mode" },
+	{ "file_status", file_status, "s:path" },
+	{ "file_list", file_list, "s:path" },
+	{ "file_make_directory", file_make_directory, "s:path i:mode" },
+	{ "file_remove", file_remove, "s:path" },
+	{ 0 },
+};
