@@ -5,24 +5,18 @@
 
 import type { Ip, Prefix } from '../core/address.ts';
 import type { CipherName } from '../core/crypto.ts';
+import { parse } from './parse.ts';
+import type { Problem } from './problem.ts';
+import { Report } from './problem.ts';
+import { camelCase, isSectionType, optionsOf } from './schema.ts';
+import type { ConfigDefaults, Draft } from './section.ts';
+import { readSection, refuse, reportUnknownSection } from './section.ts';
+import { checkPeers, checkTunnel, checkTunnels } from './validate.ts';
+import { NOT_YET } from './values.ts';
 
-/** What is wrong with a place in the file, for a person. */
-export interface Problem {
-  /** An error refuses its section; a warning refuses nothing. */
-  readonly severity: 'error' | 'warning';
-  readonly file: string;
-  readonly line: number;
-  readonly sectionType?: string;
-  /** The section's name; absent when it has none. */
-  readonly section?: string;
-  readonly option?: string;
-  /** Whether `option` is written with the keyword `list`. */
-  readonly isList?: boolean;
-  /** As in the file; never there for a secret or for an option that is not known (it may be a mistyped secret). */
-  readonly value?: string;
-  /** What holds, as the rest of a sentence: `must be a port number, 1 to 65535`. */
-  readonly rule: string;
-}
+export type { Problem } from './problem.ts';
+export { formatProblem } from './problem.ts';
+export type { ConfigDefaults } from './section.ts';
 
 /** A file that a tunnel needs. */
 export interface ConfigFile {
@@ -81,6 +75,7 @@ export interface TunnelConfig {
   /** 0 = leave without a notice. */
   readonly explicitExitNotify: number;
   readonly float: boolean;
+  readonly mode: 'multi';
   /** Every file named above. */
   readonly files: readonly ConfigFile[];
 }
@@ -95,6 +90,9 @@ export interface ServerConfig extends TunnelConfig {
   /** Own addresses with host bits: at most one IPv4 and one IPv6, at least one in all. */
   readonly address: readonly Prefix[];
   readonly verifyClientCert: 'require';
+  readonly clientToClient: false;
+  readonly blockLan: false;
+  readonly redirectGateway: false;
   /** Host bits clear. */
   readonly pushRoute: readonly Prefix[];
   readonly pushDns: readonly Ip[];
@@ -115,6 +113,9 @@ export interface ClientConfig extends TunnelConfig {
   /** Networks to route into the tunnel whatever the server pushes; host bits clear. */
   readonly route: readonly Prefix[];
   readonly routeNopull: boolean;
+  readonly pullDns: false;
+  readonly redirectGateway: false;
+  readonly killSwitch: false;
   /** Of every route of the tunnel. */
   readonly metric: number;
   /** Pause before a new attempt: the first one, and the most it grows to. */
@@ -137,27 +138,81 @@ export interface PeerConfig {
   readonly route: readonly Prefix[];
 }
 
-/** What defaults depend on. */
-export interface ConfigDefaults {
-  readonly hasAesInstructions: boolean;
-}
-
 export interface Config {
   readonly servers: readonly ServerConfig[];
   readonly clients: readonly ClientConfig[];
   /** In file order. */
   readonly problems: readonly Problem[];
+  /** false = the file breaks the grammar of uci, and nothing else is known about it. */
+  readonly readable: boolean;
+  /** Names of the server, client and peer sections that are left out because of errors. */
+  readonly refused: readonly string[];
 }
 
 /** Reads a configuration file's bytes (borrowed until return). Never throws. `file` is only for the problems. */
 export function readConfig(file: string, bytes: Uint8Array, defaults: ConfigDefaults): Config {
-  void file;
-  void bytes;
-  void defaults;
-  return { servers: [], clients: [], problems: [] };
+  const report = new Report(file);
+  const parsed = parse(bytes);
+  if (parsed.error !== undefined) {
+    report.addFile(parsed.error.line, `cannot be read as uci: ${parsed.error.text}`);
+    return freeze({ servers: [], clients: [], problems: report.problems(), readable: false, refused: [] });
+  }
+  const drafts: Draft[] = [];
+  for (const section of parsed.sections) {
+    if (isSectionType(section.type)) drafts.push(readSection(report, section, section.type, defaults));
+    else reportUnknownSection(report, section);
+  }
+  const tunnels = drafts.filter(draft => draft.type === 'server' || draft.type === 'client');
+  for (const draft of tunnels) checkTunnel(report, draft);
+  checkTunnels(report, tunnels);
+  checkPeers(report, drafts);
+  for (const draft of drafts) if (draft.type === 'user') refuse(report, draft, NOT_YET);
+
+  const good = drafts.filter(draft => !draft.bad);
+  const peers = good.filter(draft => draft.type === 'peer').map(draft => record<PeerConfig>(draft, {}));
+  const byTunnel = new Map<string, PeerConfig[]>();
+  for (const peer of peers) byTunnel.set(peer.tunnel, [...(byTunnel.get(peer.tunnel) ?? []), peer]);
+  const servers = good.filter(draft => draft.type === 'server');
+  const clients = good.filter(draft => draft.type === 'client');
+  return freeze({
+    servers: servers.map(draft =>
+      tunnel<ServerConfig>(draft, { peers: byTunnel.get(draft.section.name) ?? [] }),
+    ),
+    clients: clients.map(draft => tunnel<ClientConfig>(draft, {})),
+    problems: report.problems(),
+    readable: true,
+    refused: drafts.filter(draft => draft.bad && !draft.section.anonymous).map(draft => draft.section.name),
+  });
 }
 
-/** One line: `/etc/config/ovpnd:12: server 'home': option port '99999': must be a port number, 1 to 65535`. */
-export function formatProblem(problem: Problem): string {
-  return `${problem.file}:${problem.line}: ${problem.rule}`;
+function tunnel<T extends TunnelConfig>(draft: Draft, more: object): T {
+  const files: ConfigFile[] = [];
+  for (const row of optionsOf(draft.type).values()) {
+    const path = draft.values.get(row.name);
+    const line = draft.section.options.get(row.name)?.lines[0];
+    if (row.file === undefined || typeof path !== 'string' || line === undefined) continue;
+    files.push({ option: row.name, path, secret: row.file === 'secret', line });
+  }
+  return record<T>(draft, { role: draft.type, files, ...more });
+}
+
+/**
+ * The record of a section. That the schema's rows and the interfaces above say the same is held by a test; no
+ * type can say it, as the rows are data.
+ */
+function record<T>(draft: Draft, more: object): T {
+  const fields: Record<string, unknown> = { name: draft.section.name, line: draft.section.line };
+  for (const row of optionsOf(draft.type).values()) {
+    const value = draft.values.get(row.name);
+    if (value === undefined || row.later === true) continue;
+    fields[camelCase(row.name)] = row.name === 'key_direction' ? Number(value) : value;
+  }
+  return { ...fields, ...more } as T;
+}
+
+/** Freezes all the way down; byte arrays cannot be frozen. */
+function freeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
+  for (const inner of Object.values(value)) freeze(inner);
+  return Object.freeze(value);
 }

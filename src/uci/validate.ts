@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the options of a section, and the sections of a file, mean for each other. Each rule reports and refuses on
+// its own; nothing is decided twice. When two sections clash the one that stands first in the file stays.
+
+import type { Ip, Prefix } from '../core/address.ts';
+import { contains, formatPrefix, ipKey } from '../core/address.ts';
+import type { Report } from './problem.ts';
+import type { Draft } from './section.ts';
+import { refuse, warn } from './section.ts';
+import { isReserved } from './values.ts';
+
+const IPV6_MTU_MIN = 1280;
+
+function list<T>(draft: Draft, name: string): readonly T[] {
+  return (draft.values.get(name) as T[] | undefined) ?? [];
+}
+
+/** Refuses the section because of the `index`-th value of a list as it was read. */
+function refuseItem(report: Report, draft: Draft, rule: string, name: string, index: number): void {
+  refuse(report, draft, rule, name, draft.indexes.get(name)?.[index] ?? index);
+}
+
+function familyName(ip: Ip): string {
+  return ip.length === 4 ? 'IPv4' : 'IPv6';
+}
+
+/** Rules inside one server or client section. */
+export function checkTunnel(report: Report, draft: Draft): void {
+  const { values } = draft;
+  if (draft.section.options.has('key_direction') && !draft.section.options.has('tls_auth')) {
+    refuse(report, draft, 'needs tls_auth', 'key_direction');
+  }
+  if (draft.section.options.has('tls_auth') && draft.section.options.has('tls_crypt')) {
+    refuse(report, draft, 'excludes tls_auth', 'tls_crypt');
+  }
+  const bindDevice = values.get('bind_device');
+  if (bindDevice !== undefined && bindDevice === values.get('device')) {
+    refuse(report, draft, 'must not be the tunnel itself', 'bind_device');
+  }
+  if (draft.type === 'server') checkServer(report, draft);
+  else checkClient(report, draft);
+}
+
+function checkServer(report: Report, draft: Draft): void {
+  checkOwnAddresses(report, draft);
+  const local = draft.values.get('local') as Ip | undefined;
+  const protos = list<string>(draft, 'proto');
+  protos.forEach((proto, i) => {
+    if (proto !== 'udp' && protos.includes('udp')) refuseItem(report, draft, 'is part of udp', 'proto', i);
+    else if (local !== undefined && proto === (local.length === 4 ? 'udp6' : 'udp4')) {
+      refuseItem(report, draft, `cannot use the ${familyName(local)} address of option local`, 'proto', i);
+    }
+  });
+}
+
+function checkOwnAddresses(report: Report, draft: Draft): void {
+  const addresses = list<Prefix>(draft, 'address');
+  const families = new Set<number>();
+  addresses.forEach(({ ip }, i) => {
+    // OpenVPN can tell a client one address of each family.
+    if (families.has(ip.length))
+      refuseItem(report, draft, `is a second ${familyName(ip)} subnet`, 'address', i);
+    families.add(ip.length);
+  });
+  const mtu = draft.values.get('tun_mtu') as number | undefined;
+  if (families.has(16) && mtu !== undefined && mtu < IPV6_MTU_MIN) {
+    refuse(report, draft, `must be at least ${IPV6_MTU_MIN} where there is an IPv6 address`, 'tun_mtu');
+  }
+  const subnet = addresses.find(({ ip }) => ip.length === 4);
+  const wanted = draft.values.get('max_clients') as number | undefined;
+  if (subnet === undefined || wanted === undefined || !draft.section.options.has('max_clients')) return;
+  const room = 2 ** (32 - subnet.bits) - 3;
+  if (wanted > room)
+    warn(report, draft, `is more than ${formatPrefix(subnet)} has room for: ${room}`, 'max_clients');
+}
+
+function checkClient(report: Report, draft: Draft): void {
+  const { values, section } = draft;
+  // Two OpenVPN names of one time: one given sets both.
+  const both = ['connect_timeout', 'server_poll_timeout'] as const;
+  const given = both.filter(name => section.options.has(name));
+  if (given.length === 2 && values.get(both[0]) !== values.get(both[1])) {
+    refuse(report, draft, 'means the same as connect_timeout and must be equal to it', both[1]);
+  } else if (given.length === 1) {
+    const value = values.get(given[0]!);
+    for (const name of both) values.set(name, value);
+  }
+}
+
+interface Listener {
+  readonly draft: Draft;
+  readonly families: readonly number[];
+  readonly local: Ip | undefined;
+  readonly bindDevice: unknown;
+}
+
+/** Rules between tunnels; only enabled ones can be in each other's way. */
+export function checkTunnels(report: Report, drafts: readonly Draft[]): void {
+  const devices = new Map<unknown, Draft>();
+  const ports = new Map<unknown, Listener[]>();
+  for (const draft of drafts) {
+    if (draft.bad || draft.values.get('enabled') !== true) continue;
+    const device = draft.values.get('device');
+    const holder = devices.get(device);
+    if (holder !== undefined) {
+      refuse(report, draft, `the interface ${device} is that of '${holder.section.name}'`, 'device');
+      continue;
+    }
+    if (draft.type === 'server' && !checkListener(report, draft, ports)) continue;
+    devices.set(device, draft);
+  }
+}
+
+function checkListener(report: Report, draft: Draft, ports: Map<unknown, Listener[]>): boolean {
+  const local = draft.values.get('local') as Ip | undefined;
+  const families = list<string>(draft, 'proto').flatMap(proto =>
+    local !== undefined ? [local.length] : proto === 'udp' ? [4, 16] : [proto === 'udp4' ? 4 : 16],
+  );
+  const listener: Listener = { draft, families, local, bindDevice: draft.values.get('bind_device') };
+  const port = draft.values.get('port');
+  const others = ports.get(port) ?? [];
+  const other = others.find(candidate => overlap(candidate, listener));
+  if (other !== undefined) {
+    const name = other.draft.section.name;
+    refuse(report, draft, `server '${name}' listens on the same address and port ${port}`, 'port');
+    return false;
+  }
+  others.push(listener);
+  ports.set(port, others);
+  return true;
+}
+
+function overlap(a: Listener, b: Listener): boolean {
+  if (!a.families.some(family => b.families.includes(family))) return false;
+  const anyOf = (ip: Ip | undefined) => ip === undefined || ip.every(byte => byte === 0);
+  if (!anyOf(a.local) && !anyOf(b.local) && ipKey(a.local!) !== ipKey(b.local!)) return false;
+  // Sockets bound to different devices never compete; one without a device takes part everywhere.
+  return a.bindDevice === undefined || b.bindDevice === undefined || a.bindDevice === b.bindDevice;
+}
+
+interface Taken {
+  readonly names: Map<string, Draft>;
+  readonly addresses: Map<string, Draft>;
+  readonly routes: Map<string, Draft>;
+}
+
+/** Peers against the servers they name and against each other. `drafts` are all sections. */
+export function checkPeers(report: Report, drafts: readonly Draft[]): void {
+  const tunnels = new Map(
+    drafts.filter(d => d.type === 'server' || d.type === 'client').map(d => [d.section.name, d]),
+  );
+  const taken = new Map<Draft, Taken>();
+  for (const draft of drafts) {
+    if (draft.type !== 'peer' || !draft.values.has('tunnel')) continue;
+    const server = tunnels.get(draft.values.get('tunnel') as string);
+    if (server === undefined) {
+      refuse(report, draft, 'there is no such server', 'tunnel');
+    } else if (server.type !== 'server') {
+      refuse(report, draft, 'is a client, not a server', 'tunnel');
+    } else if (!server.bad) {
+      const seen = taken.get(server) ?? { names: new Map(), addresses: new Map(), routes: new Map() };
+      taken.set(server, seen);
+      checkPeerAddresses(report, draft, server);
+      checkTaken(report, draft, seen);
+    }
+  }
+}
+
+function checkPeerAddresses(report: Report, draft: Draft, server: Draft): void {
+  const subnets = list<Prefix>(server, 'address');
+  const families = new Set<number>();
+  list<Ip>(draft, 'address').forEach((ip, i) => {
+    const subnet = subnets.find(candidate => contains(candidate, ip));
+    if (families.has(ip.length))
+      refuseItem(report, draft, `is a second ${familyName(ip)} address`, 'address', i);
+    else if (subnet === undefined) {
+      refuseItem(report, draft, `is not in ${subnets.map(formatPrefix).join(' or ')}`, 'address', i);
+    } else if (ipKey(subnet.ip) === ipKey(ip)) {
+      refuseItem(report, draft, 'is the address of the server', 'address', i);
+    } else if (isReserved(subnet, ip)) refuseItem(report, draft, 'is no address for a host', 'address', i);
+    families.add(ip.length);
+  });
+  if (families.size > 0 && server.values.get('duplicate_cn') === true) {
+    refuse(report, draft, 'cannot be fixed while the server has duplicate_cn', 'address');
+  }
+}
+
+/** What one peer has, no other peer of the server may have. A refused peer takes nothing. */
+function checkTaken(report: Report, draft: Draft, taken: Taken): void {
+  if (draft.bad) return;
+  const claim = (map: Map<string, Draft>, key: string, option: string, index: number) => {
+    const other = map.get(key);
+    if (other !== undefined)
+      refuseItem(report, draft, `peer '${other.section.name}' has the same`, option, index);
+    return () => map.set(key, draft);
+  };
+  const claims = [
+    claim(taken.names, draft.values.get('common_name') as string, 'common_name', 0),
+    ...list<Ip>(draft, 'address').map((ip, i) => claim(taken.addresses, ipKey(ip), 'address', i)),
+    ...list<Prefix>(draft, 'route').map((prefix, i) => claim(taken.routes, formatPrefix(prefix), 'route', i)),
+  ];
+  if (!draft.bad) for (const take of claims) take();
+}
