@@ -115,10 +115,8 @@ describe('plane/routes', () => {
             const gone = naive.networks[pick % naive.networks.length]!;
             table.removeNetwork(gone.prefix, gone.owner);
             // Of equal claims by one owner the latest goes.
-            naive.networks.splice(
-              naive.networks.findLastIndex(entry => isEqualClaim(entry, gone)),
-              1,
-            );
+            const equal = naive.networks.map(entry => isEqualClaim(entry, gone));
+            naive.networks.splice(equal.lastIndexOf(true), 1);
           }
         }
         const known = [

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { choosePlane } from '../../../src/plane/choose.ts';
+import { kernelUnavailable } from '../../../src/plane/kernel.ts';
+import { nativeUnavailable } from '../../../src/plane/native.ts';
+
+const can = () => undefined;
+
+describe('plane/choose', () => {
+  it('takes the best plane, and asks no further', () => {
+    const never = () => assert.fail('probed in vain');
+    assert.deepEqual(choosePlane('auto', { kernel: can, native: never, js: never }), {
+      name: 'kernel',
+      off: [],
+    });
+  });
+
+  it('says why better planes are off', () => {
+    const probes = { kernel: kernelUnavailable, native: nativeUnavailable, js: can };
+    assert.deepEqual(choosePlane('auto', probes), {
+      name: 'js',
+      off: [
+        { name: 'kernel', reason: 'not built yet' },
+        { name: 'native', reason: 'not built yet' },
+      ],
+    });
+  });
+
+  it('takes the plane asked for, or none', () => {
+    const probes = { kernel: kernelUnavailable, native: can, js: can };
+    assert.deepEqual(choosePlane('js', probes), { name: 'js', off: [] });
+    assert.deepEqual(choosePlane('kernel', probes), {
+      name: undefined,
+      off: [{ name: 'kernel', reason: 'not built yet' }],
+    });
+  });
+});
