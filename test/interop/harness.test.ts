@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The harness itself, with stock OpenVPN on both ends: if these rows fail, no other row says anything about ovpnd.
 
-import { match, ok, rejects, strictEqual } from 'node:assert';
+import { deepStrictEqual, match, ok, rejects, strictEqual } from 'node:assert';
 import { UP } from './harness/openvpn.ts';
-import { pingAll, reach, SteadyPing } from './harness/ping.ts';
+import { ping, pingAll, reach, SteadyPing } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
 import { type Row, table } from './harness/rows.ts';
 import { SERVER_ADDRESSES, SERVER4, startClient, startServer, type Wrap } from './harness/tunnel.ts';
@@ -55,6 +55,8 @@ const snapshot: Row = {
     ok((await wire.right.snapshot()) !== before);
     const steady = await SteadyPing.start(wire.right, SERVER4, { intervalS: 0.02 });
     await client.process.stop();
+    deepStrictEqual(await ping(wire.right, SERVER4), { sent: 3, received: 0 });
+    deepStrictEqual(await ping(wire.left, '10.8.0.2'), { sent: 3, received: 0 });
     const { sent, received } = await steady.stop();
     ok(received < sent - 1, `${received} of ${sent}`);
     strictEqual(await wire.right.snapshot(), before);

@@ -32,7 +32,9 @@ function words(address: string, options: PingOptions): string[] {
 function result(child: Process): PingResult {
   const match = /([0-9]+) packets transmitted, ([0-9]+) received/.exec(child.output);
   if (match === null) throw new Error(`ping: ${child.output}`);
-  return { sent: Number(match[1]), received: Number(match[2]) };
+  // ping does not count what it could not even send, for want of a route: that is a loss, too.
+  const unsent = child.count(/sendmsg/);
+  return { sent: Number(match[1]) + unsent, received: Number(match[2]) };
 }
 
 /** Sends `count` pings, one every interval; -W bounds the wait for the last answer. */

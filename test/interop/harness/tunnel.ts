@@ -43,6 +43,8 @@ export interface Extra {
 export interface End {
   readonly kind: Kind;
   readonly process: Process;
+  /** Name of its tunnel device. */
+  readonly device: string;
   readonly ovpnd?: Ovpnd;
 }
 
@@ -111,12 +113,12 @@ export async function startServer(
     const identity = extra.identity ?? pki.server;
     const process = startStock(world, namespace, { name: `server-${namespace.name}`, identity, lines });
     await process.line(UP);
-    return { kind, process };
+    return { kind, process, device: 'tun0' };
   }
   const sections = serverSections(pki, agreement, extra);
   const ovpnd = new Ovpnd(world, namespace, sections, { ...extra.run, runtime: kind });
   await listening(world, namespace, ovpnd.process);
-  return { kind, process: ovpnd.process, ovpnd };
+  return { kind, process: ovpnd.process, device: ovpnd.device, ovpnd };
 }
 
 /** Waits until a server process in this namespace has its port. */
@@ -146,11 +148,11 @@ export function startClient(
     ];
     const identity = extra.identity ?? pki.clients[number]!;
     const name = `client${number}-${wire.right.name}`;
-    return { kind, process: startStock(world, wire.right, { name, identity, lines }) };
+    return { kind, process: startStock(world, wire.right, { name, identity, lines }), device: 'tun0' };
   }
   const sections = clientSections(pki, agreement, remote, number, extra);
   const ovpnd = new Ovpnd(world, wire.right, sections, { ...extra.run, runtime: kind });
-  return { kind, process: ovpnd.process, ovpnd };
+  return { kind, process: ovpnd.process, device: ovpnd.device, ovpnd };
 }
 
 export interface Ends {

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// The row most others begin with: bring a tunnel up, pass traffic, and see that both ends agreed on what was asked.
+
+import type { Wire } from './namespace.ts';
+import { pingAll, reach } from './ping.ts';
+import { pki } from './pki.ts';
+import type { Row } from './rows.ts';
+import {
+  type Agreement,
+  type End,
+  type Ends,
+  type Extra,
+  runtimesOf,
+  SERVER_ADDRESSES,
+  SERVER4,
+  startClient,
+  startServer,
+} from './tunnel.ts';
+import type { World } from './world.ts';
+
+export interface Tunnel {
+  readonly wire: Wire;
+  readonly server: End;
+  readonly client: End;
+}
+
+/** Server left, client right, answering pings. */
+export async function up(
+  world: World,
+  ends: Ends,
+  agreement: Agreement,
+  extra: { server?: Extra; client?: Extra } = {},
+): Promise<Tunnel> {
+  const keys = await pki();
+  const wire = await world.pair();
+  const server = await startServer(world, wire.left, keys, ends.server, agreement, extra.server);
+  const client = startClient(world, wire, keys, ends.client, agreement, extra.client);
+  await reach(world, wire.right, SERVER4);
+  return { wire, server, client };
+}
+
+/** Small and 1400-byte packets over IPv4 and IPv6; the stock end's log tells what was agreed on. */
+export async function works(world: World, ends: Ends, agreement: Agreement): Promise<void> {
+  const { wire, server, client } = await up(world, ends, agreement);
+  await pingAll(wire.right, SERVER_ADDRESSES);
+  const { cipher, tls } = agreement;
+  for (const end of [server, client]) {
+    if (end.kind !== 'openvpn') continue;
+    // Waits: openvpn buffers what it says.
+    if (tls !== undefined) await end.process.line(new RegExp(`Control Channel: TLSv${tls},`), 3000);
+    if (cipher !== undefined) await end.process.line(new RegExp(`Data Channel: cipher '${cipher}'`), 3000);
+  }
+}
+
+const NAMES = { quickjs: 'ovpnd', node: 'ovpnd on Node', asan: 'ovpnd with sanitizers', openvpn: 'openvpn' };
+
+/** `ovpnd server, openvpn client`. */
+export function describeEnds(ends: Ends): string {
+  return `${NAMES[ends.server]} server, ${NAMES[ends.client]} client`;
+}
+
+export function worksRow(ends: Ends, agreement: Agreement): Row {
+  const { cipher, wrap, tls, family } = agreement;
+  const terms = [cipher, wrap, tls && `TLS ${tls}`, family && `udp${family}`].filter(
+    term => term !== undefined,
+  );
+  return {
+    title: `${describeEnds(ends)}: ${terms.join(', ')}`,
+    runtimes: runtimesOf(ends),
+    body: world => works(world, ends, agreement),
+  };
+}

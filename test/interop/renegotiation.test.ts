@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// A minute of renegotiations every five seconds under a steady ping, started by each side in each pairing. A packet
+// lost at a key switch fails the row.
+
+import { deepStrictEqual, ok } from 'node:assert';
+import { ping } from './harness/ping.ts';
+import { type Row, table } from './harness/rows.ts';
+import { type Ends, type Extra, runtimesOf, SERVER4 } from './harness/tunnel.ts';
+import { describeEnds, up } from './harness/works.ts';
+
+const MINUTE_S = 60;
+const INTERVAL_S = 0.02;
+const COUNT = MINUTE_S / INTERVAL_S;
+
+const EVERY_FIVE: Extra = { options: { reneg_sec: '5' }, lines: ['reneg-sec 5 5'] };
+/** A side that never starts one itself, so that the other's are the only ones. */
+const NEVER: Extra = { options: { reneg_sec: '0' }, lines: ['reneg-sec 0'] };
+
+function row(ends: Ends, starter: 'server' | 'client'): Row {
+  return {
+    title: `${describeEnds(ends)}, started by the ${starter}`,
+    runtimes: runtimesOf(ends),
+    timeoutMs: 150_000,
+    body: async world => {
+      const extra = {
+        server: starter === 'server' ? EVERY_FIVE : NEVER,
+        client: starter === 'client' ? EVERY_FIVE : NEVER,
+      };
+      const { wire, server, client } = await up(world, ends, { wrap: 'tls-crypt' }, extra);
+      const [down, upward] = await Promise.all([
+        ping(wire.left, '10.8.0.2', { count: COUNT / 2, intervalS: INTERVAL_S * 2 }),
+        ping(wire.right, SERVER4, { count: COUNT, intervalS: INTERVAL_S, size: 700 }),
+      ]);
+      deepStrictEqual(upward, { sent: COUNT, received: COUNT });
+      deepStrictEqual(down, { sent: COUNT / 2, received: COUNT / 2 });
+      for (const { kind, process } of [server, client]) {
+        if (kind !== 'openvpn') continue;
+        const channels = process.count(/Control Channel: TLS/);
+        ok(channels >= 10, `${channels} handshakes in a minute`);
+        ok(process.count(/Peer Connection Initiated/) <= channels);
+        ok(process.find(/SIGUSR1|Inactivity timeout|Connection reset/) === undefined, 'it reconnected');
+      }
+    },
+  };
+}
+
+const PAIRS: readonly Ends[] = [
+  { server: 'quickjs', client: 'openvpn' },
+  { server: 'openvpn', client: 'quickjs' },
+];
+
+table(
+  'renegotiation every 5 s under a steady ping',
+  { atOnce: 4 },
+  PAIRS.flatMap(ends => [row(ends, 'server'), row(ends, 'client')]),
+);

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a stock server pushes is what an ovpnd client sets up, in each topology, and all of it is undone at exit.
+
+import { match, strictEqual } from 'node:assert';
+import type { Namespace } from './harness/namespace.ts';
+import { pingAll, reach } from './harness/ping.ts';
+import { pki } from './harness/pki.ts';
+import { type Row, table } from './harness/rows.ts';
+import { SERVER_ADDRESSES, SERVER4, startClient, startServer } from './harness/tunnel.ts';
+
+const PUSHED = ['push "route 192.168.77.0 255.255.255.0"', 'push "route-ipv6 fd00:77::/64"'];
+const ADDRESS = {
+  subnet: /inet 10\.8\.0\.2\/24 /,
+  net30: /inet 10\.8\.0\.6 peer 10\.8\.0\.5\/32 /,
+  p2p: /inet 10\.8\.0\.[0-9]+ peer 10\.8\.0\.1\/32 /,
+} as const;
+
+const show = (namespace: Namespace, ...words: string[]): Promise<string> => namespace.run(['ip', ...words]);
+
+function topology(name: keyof typeof ADDRESS): Row {
+  return {
+    title: `topology ${name}: address, routes, MTU, and nothing left at exit`,
+    runtimes: ['quickjs'],
+    body: async world => {
+      const keys = await pki();
+      const wire = await world.pair();
+      const { right } = wire;
+      const before = await right.snapshot();
+      await startServer(world, wire.left, keys, 'openvpn', {}, { lines: [`topology ${name}`, ...PUSHED] });
+      const client = startClient(world, wire, keys, 'quickjs', {});
+      await reach(world, right, SERVER4);
+      await pingAll(right, SERVER_ADDRESSES);
+      const { device } = client;
+      match(await show(right, 'addr', 'show', 'dev', device), ADDRESS[name]);
+      match(await show(right, 'addr', 'show', 'dev', device), /inet6 fd42:8::1000\/64/);
+      match(await show(right, 'link', 'show', 'dev', device), /mtu 1500 /);
+      match(await show(right, 'route', 'show', '192.168.77.0/24'), new RegExp(`dev ${device}`));
+      match(await show(right, '-6', 'route', 'show', 'fd00:77::/64'), new RegExp(`dev ${device}`));
+      strictEqual((await client.process.stop()).code, 0);
+      strictEqual(await right.snapshot(), before);
+    },
+  };
+}
+
+/** A default gateway outside, and the tunnel told to take its place. */
+async function gatewayWorld(world: Parameters<Row['body']>[0]) {
+  const keys = await pki();
+  const far = await world.namespace();
+  const router = await world.namespace();
+  const near = await world.namespace();
+  const outer = await world.wire(far, router);
+  const inner = await world.wire(router, near);
+  await far.ip(`route add default via ${outer.right4}`);
+  await near.ip(`route add default via ${inner.left4}`);
+  const before = await near.snapshot();
+  const lines = ['push "redirect-gateway def1"'];
+  await startServer(world, far, keys, 'openvpn', {}, { lines });
+  const start = () => startClient(world, inner, keys, 'quickjs', {}, { remote: outer.left4 });
+  return { near, before, start, gateway: inner.left4, remote: outer.left4 };
+}
+
+const redirect: Row = {
+  title: 'redirect-gateway: all through the tunnel but the way to the server; undone at exit',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const { near, before, start, gateway, remote } = await gatewayWorld(world);
+    const client = start();
+    await reach(world, near, SERVER4);
+    match(await show(near, 'route', 'get', '192.0.2.1'), new RegExp(`dev ${client.device}`));
+    match(await show(near, 'route', 'get', remote), new RegExp(`via ${gateway} `));
+    strictEqual((await client.process.stop()).code, 0);
+    strictEqual(await near.snapshot(), before);
+  },
+};
+
+const crash: Row = {
+  title: 'a client that was killed leaves nothing behind after its next run',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const { near, before, start } = await gatewayWorld(world);
+    const first = start();
+    await reach(world, near, SERVER4);
+    await first.process.kill();
+    const second = start();
+    await second.process.line(/./);
+    await reach(world, near, SERVER4, 20_000);
+    strictEqual((await second.process.stop()).code, 0);
+    strictEqual(await near.snapshot(), before);
+  },
+};
+
+table('what a stock server pushes', { atOnce: 5 }, [
+  topology('subnet'),
+  topology('net30'),
+  topology('p2p'),
+  redirect,
+  crash,
+]);
