@@ -43,85 +43,106 @@ interface Client {
 
 /** Serves until the answered function is called; that closes everything, the listener too. */
 export function listenUbus(options: ListenOptions): () => void {
-  const { loop, listener, server } = options;
-  const clients = new Set<Client>();
-  let activity = 0;
-  let pause: Timer | undefined;
+  const service = new Service(options);
+  service.listen();
+  return () => service.close();
+}
 
-  function drop(client: Client): void {
-    if (!clients.delete(client)) return;
+class Service {
+  private readonly options: ListenOptions;
+  private readonly clients = new Set<Client>();
+  private activity = 0;
+  private pause: Timer | undefined;
+
+  constructor(options: ListenOptions) {
+    this.options = options;
+  }
+
+  listen(): void {
+    const { loop, listener } = this.options;
+    loop.onReadable(listener.fd, () => this.accept());
+  }
+
+  close(): void {
+    const { loop, listener } = this.options;
+    for (const client of [...this.clients]) this.drop(client);
+    this.pause?.cancel();
+    loop.forget(listener.fd);
+    listener.close();
+  }
+
+  private drop(client: Client): void {
+    if (!this.clients.delete(client)) return;
     client.timer?.cancel();
-    loop.forget(client.stream.fd);
+    this.options.loop.forget(client.stream.fd);
     client.stream.close();
   }
 
-  function accept(): void {
+  private accept(): void {
+    const { loop, listener } = this.options;
     for (;;) {
       const stream = listener.accept();
       if (stream === undefined) return;
       if ('failed' in stream) {
         loop.forget(listener.fd);
-        pause = loop.at(options.monotonicMs() + ACCEPT_PAUSE_MS, () => loop.onReadable(listener.fd, accept));
+        this.pause = loop.at(this.options.monotonicMs() + ACCEPT_PAUSE_MS, () => this.listen());
         return;
       }
-      makeRoom();
-      const connection = server.connect();
-      const queue = connection.greeting;
-      const client: Client = {
-        stream,
-        connection,
-        isStuck: false,
-        queue,
-        timer: undefined,
-        activity: ++activity,
-      };
-      clients.add(client);
-      loop.onReadable(stream.fd, () => read(client));
-      serve(client);
+      this.admit(stream);
     }
+  }
+
+  private admit(stream: Stream): void {
+    this.makeRoom();
+    const connection = this.options.server.connect();
+    const queue = connection.greeting;
+    const activity = ++this.activity;
+    const client: Client = { stream, connection, isStuck: false, queue, timer: undefined, activity };
+    this.clients.add(client);
+    this.options.loop.onReadable(stream.fd, () => this.read(client));
+    this.serve(client);
   }
 
   /** Refusing the new one instead would let eight forgotten connections lock the administrator out. */
-  function makeRoom(): void {
-    if (clients.size < CONNECTIONS_MAX) return;
+  private makeRoom(): void {
+    if (this.clients.size < CONNECTIONS_MAX) return;
     let oldest: Client | undefined;
-    for (const client of clients) {
+    for (const client of this.clients) {
       if (oldest === undefined || client.activity < oldest.activity) oldest = client;
     }
-    if (oldest !== undefined) drop(oldest);
+    if (oldest !== undefined) this.drop(oldest);
   }
 
-  function read(client: Client): void {
+  private read(client: Client): void {
     const bytes = client.stream.read(READ_BYTES);
     if (bytes === undefined) return;
     if ('failed' in bytes || bytes.length === 0) {
-      drop(client);
+      this.drop(client);
       return;
     }
-    client.activity = ++activity;
+    client.activity = ++this.activity;
     client.queue = client.connection.receive(bytes);
-    serve(client);
+    this.serve(client);
   }
 
   /** Sends what is queued, and handles requests that were read before, until one of both has to wait. */
-  function serve(client: Client): void {
-    while (flush(client) && client.connection.hasMore) {
+  private serve(client: Client): void {
+    while (this.flush(client) && client.connection.hasMore) {
       client.queue = client.connection.receive(new Uint8Array(0));
     }
   }
 
   /** Whether everything queued was sent and the client is still there. */
-  function flush(client: Client): boolean {
+  private flush(client: Client): boolean {
     // A method may have closed everything.
-    if (!clients.has(client)) return false;
-    if (client.queue.length > QUEUED_BYTES_MAX) drop(client);
-    while (clients.has(client) && client.queue.length > 0) {
+    if (!this.clients.has(client)) return false;
+    if (client.queue.length > QUEUED_BYTES_MAX) this.drop(client);
+    while (this.clients.has(client) && client.queue.length > 0) {
       const taken = client.stream.write(client.queue);
       if (typeof taken !== 'number') {
-        drop(client);
+        this.drop(client);
       } else if (taken === 0) {
-        setStuck(client, true);
-        client.timer ??= loop.at(options.monotonicMs() + SEND_PATIENCE_MS, () => drop(client));
+        this.setStuck(client, true);
         return false;
       } else {
         client.timer?.cancel();
@@ -129,26 +150,23 @@ export function listenUbus(options: ListenOptions): () => void {
         client.queue = client.queue.subarray(taken);
       }
     }
-    if (client.connection.isBroken) drop(client);
-    if (!clients.has(client)) return false;
-    setStuck(client, false);
+    if (client.connection.isBroken) this.drop(client);
+    if (!this.clients.has(client)) return false;
+    this.setStuck(client, false);
     return true;
   }
 
   /** Watching for one thing at a time: requests that nobody reads now would wake the loop without end. */
-  function setStuck(client: Client, isStuck: boolean): void {
+  private setStuck(client: Client, isStuck: boolean): void {
+    const { loop } = this.options;
+    if (isStuck) {
+      const deadline = this.options.monotonicMs() + SEND_PATIENCE_MS;
+      client.timer ??= loop.at(deadline, () => this.drop(client));
+    }
     if (client.isStuck === isStuck) return;
     client.isStuck = isStuck;
     loop.forget(client.stream.fd);
-    if (isStuck) loop.onWritable(client.stream.fd, () => serve(client));
-    else loop.onReadable(client.stream.fd, () => read(client));
+    if (isStuck) loop.onWritable(client.stream.fd, () => this.serve(client));
+    else loop.onReadable(client.stream.fd, () => this.read(client));
   }
-
-  loop.onReadable(listener.fd, accept);
-  return () => {
-    for (const client of [...clients]) drop(client);
-    pause?.cancel();
-    loop.forget(listener.fd);
-    listener.close();
-  };
 }
