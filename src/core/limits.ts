@@ -110,3 +110,21 @@ export const PING_RESTART_S = 120;
 export const SERVER_POLL_TIMEOUT_S = 120;
 export const CONNECT_RETRY_S = 1;
 export const CONNECT_RETRY_MAX_S = 300;
+
+// State machines.
+/** From the confirmation of a new key to sending on it, while the old key is itself young. */
+export const SWITCH_GRACE_MS = 2000;
+/** Handshakes under way at once; each costs a TLS session. */
+export const HANDSHAKES_MAX = 256;
+/** How long a stop waits for its notices to be acknowledged. */
+export const SHUTDOWN_LINGER_MS = 1000;
+/** Rounds over all remotes before the pause between attempts grows. */
+export const BACKOFF_FREE_ROUNDS = 3;
+/** Pause after an answer that a retry alone will hardly change. */
+export const REFUSED_RETRY_S = 60;
+/** A keepalive time that never matters; the kernel's most. */
+export const KEEPALIVE_NEVER_S = 86400;
+/** Addresses of a pool, however large its network. */
+export const POOL_MAX = 65536;
+/** Names whose last address is remembered. */
+export const POOL_MEMORY = 4096;

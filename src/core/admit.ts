@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Letting a client in: who it is by its certificate, which cipher and addresses it gets, what it is told. Ends
+// in peer and key state for the plane and a push reply, in that order.
+
+import { formatEndpoint, formatIp, type Ip, netmask, type Prefix, sameIp } from './address.ts';
+import type { CipherName } from './crypto.ts';
+import { installFirst, type KeyDerivation } from './datakeys.ts';
+import { notify, type Outbox } from './event.ts';
+import { readOptions } from './options.ts';
+import {
+  IV_PROTO_CC_EXIT,
+  IV_PROTO_DATA_V2,
+  IV_PROTO_REQUEST_PUSH,
+  IV_PROTO_TLS_EKM,
+  parsePeerInfo,
+  peerCiphers,
+  peerProto,
+  selectCipher,
+} from './peerinfo.ts';
+import { PEER_ID_UNDEF } from './plane.ts';
+import { type Pool, releaseAddress, takeAddress } from './pool.ts';
+import { buildPushReplies } from './push.ts';
+import type { FixedPeer, ServerState } from './server.ts';
+import { push, type ServerPeer } from './serverpeer.ts';
+import { introduce, type KeyState } from './session.ts';
+import { printable } from './text.ts';
+
+/** Why a client is not let in: `reason` for our log, `text` for the client. */
+export interface Refusal {
+  readonly reason: string;
+  readonly text?: string;
+}
+
+export interface Identity {
+  readonly name: string;
+  readonly commonName: string;
+  readonly fixed: FixedPeer | undefined;
+}
+
+/** Who the certificate says it is; TLS has verified the certificate. */
+export function identify(state: ServerState, key: KeyState): Identity | Refusal {
+  const commonName = key.tls.peerCertificate()?.commonName ?? '';
+  if (commonName === '') return { reason: 'its certificate has no common name', text: 'AUTH_FAILED' };
+  const fixed = state.options.peers.find(peer => peer.commonName === commonName);
+  if (fixed?.enabled === false) {
+    return { reason: `peer '${fixed.name}' is disabled`, text: 'AUTH_FAILED,disabled by the administrator' };
+  }
+  return { name: fixed?.name ?? printable(commonName), commonName, fixed };
+}
+
+/** What the client's peer info lets us choose. */
+interface Choice {
+  readonly cipher: CipherName;
+  readonly derivation: KeyDerivation;
+  readonly options: readonly string[];
+  readonly format: 'v1' | 'v2';
+  readonly pushNow: boolean;
+}
+
+/** Makes the peer connected, or says why not. */
+export function admit(
+  state: ServerState,
+  peer: ServerPeer,
+  identity: Identity,
+  now: number,
+  out: Outbox,
+): Refusal | undefined {
+  const { options, deps } = state;
+  const key = peer.session.current;
+  if (state.byId.size >= options.maxClients) {
+    return {
+      reason: `max_clients ${options.maxClients} reached`,
+      text: 'AUTH_FAILED,TEMP[backoff 60]:too many clients',
+    };
+  }
+  const peerId = lowestFree(state.byId);
+  const choice = choose(state, key, peerId);
+  if ('reason' in choice) return choice;
+  const vpnIps = takeAddresses(state, identity);
+  if (vpnIps === undefined) {
+    return { reason: 'no free tunnel address', text: 'AUTH_FAILED,TEMP[backoff 60]:no free address' };
+  }
+  const routes = identity.fixed?.routes ?? [];
+  const keepalive = { intervalS: options.ping, timeoutS: 2 * options.pingRestart };
+  const vpnIp4 = vpnIps.find(ip => ip.length === 4);
+  const vpnIp6 = vpnIps.find(ip => ip.length === 16);
+  const { path } = peer;
+  out.plane.push({
+    op: 'addPeer',
+    peer: {
+      peerId,
+      path,
+      format: choice.format,
+      routes,
+      keepalive,
+      ...(vpnIp4 && { vpnIp4 }),
+      ...(vpnIp6 && { vpnIp6 }),
+    },
+  });
+  const deferMs = Math.min(options.handWindowS, (options.renegS || options.handWindowS * 2) / 2) * 1000;
+  const { cipher, derivation } = choice;
+  const keys = installFirst(peer.session, { peerId, cipher, derivation, deferMs }, out.plane);
+  if (keys === undefined) {
+    out.plane.pop();
+    for (const ip of vpnIps) for (const pool of state.pools) releaseAddress(pool, ip);
+    return { reason: 'no usable data key' };
+  }
+  Object.assign(peer, { keys, peerId, vpnIps, routes, state: 'connected', connectedAtS: deps.wallS() });
+  state.byId.set(peerId, peer);
+  introduce(peer.session, key);
+  peer.pushReplies = buildPushReplies(pushOptions(state, peer, choice));
+  if (choice.pushNow) push(peer, now);
+  const where = vpnIps.map(formatIp).join(' ');
+  const text = `${peer.name} connected from ${formatEndpoint(path.remote)}: ${where}, ${cipher}, ${key.tls.description()}`;
+  notify(out, 'info', text, { peer: peer.name, action: 'connected' });
+  return undefined;
+}
+
+function lowestFree(byId: ReadonlyMap<number, unknown>): number {
+  let id = 0;
+  while (byId.has(id)) id++;
+  return id;
+}
+
+function choose(state: ServerState, key: KeyState, peerId: number): Choice | Refusal {
+  const { options } = state;
+  const message = key.remote!;
+  const info = parsePeerInfo(message.peerInfo);
+  const occ = readOptions(message.options);
+  const offered = peerCiphers(info, occ.cipher);
+  const cipher = selectCipher(options.ciphers, offered);
+  if (cipher === undefined) {
+    const theirs = offered.length > 0 ? printable(offered.join(':').slice(0, 100)) : 'none named';
+    return {
+      reason: `no common data cipher: it offers ${theirs}, data_ciphers has ${options.ciphers.join(':')}`,
+      text: 'AUTH_FAILED,Data channel cipher negotiation failed (no shared cipher)',
+    };
+  }
+  const proto = peerProto(info);
+  const has = (bit: number): boolean => (proto & bit) !== 0;
+  const isV2 = has(IV_PROTO_DATA_V2) && peerId < PEER_ID_UNDEF;
+  if (!isV2 && !options.capabilities.dataV1) {
+    return { reason: 'it does not know P_DATA_V2, which this data plane needs', text: 'AUTH_FAILED' };
+  }
+  const lines: string[] = isV2 ? [`peer-id ${peerId}`] : [];
+  if (info.has('IV_CIPHERS') || info.has('IV_NCP')) lines.push(`cipher ${cipher}`);
+  const ekm = has(IV_PROTO_TLS_EKM);
+  if (has(IV_PROTO_CC_EXIT)) lines.push(`protocol-flags cc-exit${ekm ? ' tls-ekm' : ''}`);
+  else if (ekm) lines.push('key-derivation tls-ekm');
+  if (info.has('IV_MTU')) lines.push(`tun-mtu ${options.tunMtu}`);
+  return {
+    cipher,
+    derivation: ekm ? 'tls-ekm' : 'tls1-prf',
+    options: lines,
+    format: isV2 ? 'v2' : 'v1',
+    pushNow: has(IV_PROTO_REQUEST_PUSH),
+  };
+}
+
+/** One address of each family the server has: the configured one, else from the pool. */
+function takeAddresses(state: ServerState, identity: Identity): Ip[] | undefined {
+  const taken: { pool: Pool; ip: Ip }[] = [];
+  const result: Ip[] = [];
+  for (const [i, own] of state.options.addresses.entries()) {
+    const pool = state.pools[i]!;
+    const fixed = identity.fixed?.addresses.find(ip => ip.length === own.ip.length);
+    const isInUse = fixed !== undefined && holds(state, fixed);
+    const ip = fixed !== undefined && !isInUse ? fixed : takeAddress(pool, identity.commonName);
+    if (ip === undefined) {
+      for (const one of taken) releaseAddress(one.pool, one.ip);
+      return undefined;
+    }
+    if (ip !== fixed) taken.push({ pool, ip });
+    result.push(ip);
+  }
+  return result;
+}
+
+/** Whether a connected peer has the address: with duplicate_cn the second one gets another from the pool. */
+function holds(state: ServerState, ip: Ip): boolean {
+  for (const peer of state.byId.values()) if (peer.vpnIps.some(own => sameIp(own, ip))) return true;
+  return false;
+}
+
+function pushOptions(state: ServerState, peer: ServerPeer, choice: Choice): string[] {
+  const { options } = state;
+  const lines = [...options.push];
+  for (const route of options.pushRoutes) {
+    if (!peer.routes.some(own => own.bits === route.bits && sameIp(own.ip, route.ip)))
+      lines.push(routeLine(route));
+  }
+  lines.push('topology subnet', `ping ${options.ping}`, `ping-restart ${options.pingRestart}`);
+  for (const own of options.addresses) {
+    const ip = peer.vpnIps.find(candidate => candidate.length === own.ip.length);
+    if (ip === undefined) continue;
+    if (own.ip.length === 16) {
+      lines.push('tun-ipv6', `ifconfig-ipv6 ${formatIp(ip)}/${own.bits} ${formatIp(own.ip)}`);
+    } else {
+      lines.push(`route-gateway ${formatIp(own.ip)}`, `ifconfig ${formatIp(ip)} ${netmask(own.bits)}`);
+    }
+  }
+  return [...lines, ...choice.options];
+}
+
+function routeLine(route: Prefix): string {
+  return route.ip.length === 4
+    ? `route ${formatIp(route.ip)} ${netmask(route.bits)}`
+    : `route-ipv6 ${formatIp(route.ip)}/${route.bits}`;
+}

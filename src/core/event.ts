@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// What goes into an endpoint and what comes out: events are nouns, effects are verbs. Whoever runs the core
+// applies the effects of one step in their order: plane first, network second, sends last, so that a peer
+// never hears of a key that is not installed yet.
+
+import type { Endpoint, Ip, Path } from './address.ts';
+import type { Crypto, Random } from './crypto.ts';
+import type { WantedNetwork } from './network.ts';
+import type { PlaneCommand, PlaneNotice } from './plane.ts';
+import type { TlsFactory } from './tls.ts';
+
+export type Event =
+  /** First event of every endpoint. */
+  | { readonly kind: 'start' }
+  /** A control packet, or anything else that is no data packet; bytes are borrowed. */
+  | { readonly kind: 'datagram'; readonly path: Path; readonly bytes: Uint8Array }
+  /** The time asked for with setTimer has come. */
+  | { readonly kind: 'tick' }
+  | { readonly kind: 'planeNotice'; readonly notice: PlaneNotice }
+  /** The plane refused a command; `text` says why. */
+  | { readonly kind: 'planeRefused'; readonly command: PlaneCommand; readonly text: string }
+  /** An authentic inner payload that is neither IP nor ping. */
+  | { readonly kind: 'inner'; readonly peerId: number; readonly payload: Uint8Array }
+  /** Answer to `resolve`: addresses in the order to try, or why there are none. */
+  | { readonly kind: 'resolved'; readonly addresses: readonly Ip[] }
+  | { readonly kind: 'resolveFailed'; readonly reason: string }
+  /** Answer to `openSocket`. */
+  | { readonly kind: 'socketOpened'; readonly socket: number }
+  | { readonly kind: 'socketFailed'; readonly reason: string }
+  /** An operator's wish. `peer` is the peer's name (server only). */
+  | {
+      readonly kind: 'command';
+      readonly command: 'disconnect' | 'renegotiate';
+      readonly peer?: string;
+      readonly reason?: string;
+    }
+  /** Leave politely; ends in an `exit` effect. */
+  | { readonly kind: 'shutdown' };
+
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
+
+/** Something worth knowing. `text` is one printable line without secrets. */
+export interface Notice {
+  readonly level: LogLevel;
+  readonly text: string;
+  /** Name of the peer it is about. */
+  readonly peer?: string;
+  readonly action?: 'connected' | 'disconnected' | 'floated' | 'refused';
+}
+
+export type Effect =
+  | { readonly kind: 'setPlane'; readonly command: PlaneCommand }
+  | { readonly kind: 'setNet'; readonly network: WantedNetwork }
+  | { readonly kind: 'notify'; readonly notice: Notice }
+  | { readonly kind: 'resolve'; readonly host: string; readonly family: 4 | 6 | 0 }
+  /** A new socket with a fresh local port, for one remote. */
+  | { readonly kind: 'openSocket'; readonly remote: Endpoint }
+  | { readonly kind: 'closeSocket'; readonly socket: number }
+  | { readonly kind: 'send'; readonly path: Path; readonly bytes: Uint8Array }
+  /** Replaces the one timer of the endpoint; undefined = none. Monotonic milliseconds. */
+  | { readonly kind: 'setTimer'; readonly at: number | undefined }
+  | { readonly kind: 'exit' };
+
+/** What an endpoint is built with; the core has no clock, no I/O and no randomness of its own. */
+export interface CoreDeps {
+  readonly crypto: Crypto;
+  readonly random: Random;
+  readonly tls: TlsFactory;
+  /** Seconds since 1970, for the replay id of wrapped packets and for status only. */
+  readonly wallS: () => number;
+}
+
+/** Collects the effects of one step, by kind. */
+export interface Outbox {
+  readonly plane: PlaneCommand[];
+  network: WantedNetwork | undefined;
+  readonly others: Effect[];
+  readonly sends: Effect[];
+}
+
+export function newOutbox(): Outbox {
+  return { plane: [], network: undefined, others: [], sends: [] };
+}
+
+export function notify(
+  out: Outbox,
+  level: LogLevel,
+  text: string,
+  more: Pick<Notice, 'peer' | 'action'> = {},
+): void {
+  out.others.push({ kind: 'notify', notice: { level, text, ...more } });
+}
+
+/** The effects in the order in which they must be applied, the timer last. */
+export function effectsOf(out: Outbox, timerAt: number | undefined): Effect[] {
+  const effects: Effect[] = out.plane.map(command => ({ kind: 'setPlane', command }));
+  if (out.network !== undefined) effects.push({ kind: 'setNet', network: out.network });
+  effects.push(...out.others, ...out.sends, { kind: 'setTimer', at: timerAt });
+  return effects;
+}
+
+/** The earlier of two optional deadlines. */
+export function earlier(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined) return b;
+  return b === undefined || a <= b ? a : b;
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client takes the server's push reply: data key and peer for the plane, addresses and routes for the network.
+// The server is not trusted: options are typed by pushreply.ts, and what changes the router beyond the tunnel's
+// own addresses and routes is refused here.
+
+import { contains, formatIp, formatPrefix, network, type Prefix } from './address.ts';
+import type { ClientState } from './client.ts';
+import type { CipherName } from './crypto.ts';
+import { installFirst } from './datakeys.ts';
+import { isDrop } from './drop.ts';
+import { notify, type Outbox } from './event.ts';
+import { KEEPALIVE_NEVER_S } from './limits.ts';
+import type { WantedAddress, WantedNetwork, WantedRoute } from './network.ts';
+import { readOptions } from './options.ts';
+import { isCipherName } from './peerinfo.ts';
+import type { Keepalive } from './plane.ts';
+import { collectPush, type PushedOptions, parsePush } from './pushreply.ts';
+import { printable } from './text.ts';
+
+/** Takes one part of a push reply; undefined when all is well so far, else why the connection cannot be used. */
+export function onPushReply(state: ClientState, text: string, now: number, out: Outbox): string | undefined {
+  const collected = collectPush(state.collector, text);
+  if (collected === 'more') return undefined;
+  if (isDrop(collected)) return 'malformed push reply';
+  const pushed = parsePush(collected.options);
+  const refused = pushed.refused[0];
+  if (refused !== undefined) return `server pushed '${printable(refused.option)}': ${refused.reason}`;
+  const addresses = wantedAddresses(pushed);
+  if (addresses.length === 0) return 'server pushed no address';
+  const cipher = chooseCipher(state, pushed);
+  if (!isCipherName(cipher)) return cipher;
+  for (const ignored of pushed.ignored) {
+    notify(out, 'debug', `pushed '${printable(ignored.option)}' ignored: ${ignored.reason}`);
+  }
+  return install(state, pushed, addresses, cipher, now, out);
+}
+
+function chooseCipher(state: ClientState, pushed: PushedOptions): CipherName | string {
+  const { ciphers } = state.options;
+  const fromOptions = readOptions(state.session?.current.remote?.options ?? '').cipher;
+  const name = (pushed.cipher ?? fromOptions)?.toUpperCase();
+  if (name === undefined) return 'no common data cipher: the server names none';
+  if (isCipherName(name) && ciphers.includes(name)) return name;
+  return `no common data cipher: the server wants ${printable(name)}, data_ciphers has ${ciphers.join(':')}`;
+}
+
+function install(
+  state: ClientState,
+  pushed: PushedOptions,
+  addresses: readonly WantedAddress[],
+  cipher: CipherName,
+  now: number,
+  out: Outbox,
+): string | undefined {
+  const { options } = state;
+  const session = state.session!;
+  const path = state.path!;
+  const isV1 = pushed.peerId === undefined;
+  if (isV1 && !options.capabilities.dataV1) return 'server pushed no peer-id, which this data plane needs';
+  const peerId = pushed.peerId ?? 0;
+  const ping = pushed.ping ?? options.ping;
+  state.pingRestartS = pushed.pingRestart ?? pushed.pingExit ?? options.pingRestart;
+  const keepalive = bothSides(ping, state.pingRestartS);
+  out.plane.push({ op: 'addPeer', peer: { peerId, path, format: isV1 ? 'v1' : 'v2', keepalive } });
+  const isEkm = pushed.protocolFlags.has('tls-ekm') || pushed.keyDerivation === 'tls-ekm';
+  const derivation = isEkm ? 'tls-ekm' : 'tls1-prf';
+  const deferMs = Math.min(options.handWindowS, (options.renegS || options.handWindowS * 2) / 2) * 1000;
+  state.keys = installFirst(session, { peerId, cipher, derivation, deferMs }, out.plane);
+  if (state.keys === undefined) {
+    out.plane.pop();
+    return 'no usable data key';
+  }
+  out.network = wantedNetwork(state, pushed, addresses, out);
+  state.ccExit = pushed.protocolFlags.has('cc-exit');
+  state.phase = 'connected';
+  state.round = 0;
+  state.pushRequestAt = undefined;
+  state.pushDeadline = undefined;
+  state.connectedAtS = state.deps.wallS();
+  state.handshakeAt = now;
+  state.lastError = '';
+  const own = addresses.map(address => formatPrefix(address.address)).join(' ');
+  notify(out, 'info', `connected: ${own}, ${cipher}, ${session.current.tls.description()}`, {
+    action: 'connected',
+  });
+  return undefined;
+}
+
+/** The plane's keepalive needs both times or none; a missing one is set so that it never matters. */
+function bothSides(ping: number, restart: number): Keepalive {
+  if (ping === 0 && restart === 0) return { intervalS: 0, timeoutS: 0 };
+  if (ping === 0) return { intervalS: Math.max(1, Math.floor(restart / 3)), timeoutS: restart };
+  return { intervalS: ping, timeoutS: restart === 0 ? KEEPALIVE_NEVER_S : restart };
+}
+
+function wantedAddresses(pushed: PushedOptions): WantedAddress[] {
+  const out: WantedAddress[] = [];
+  const { address, ifconfig6 } = pushed;
+  if (address?.bits !== undefined) out.push({ address: { ip: address.local, bits: address.bits } });
+  else if (address?.remote !== undefined)
+    out.push({ address: { ip: address.local, bits: 32 }, peer: address.remote });
+  if (ifconfig6 !== undefined) out.push({ address: ifconfig6.address });
+  return out;
+}
+
+function wantedNetwork(
+  state: ClientState,
+  pushed: PushedOptions,
+  addresses: readonly WantedAddress[],
+  out: Outbox,
+): WantedNetwork {
+  const { options } = state;
+  const routes: WantedRoute[] = options.routes.map(destination => ({ destination, metric: options.metric }));
+  const ignore = (what: string, why: string): void =>
+    notify(out, 'warn', `pushed ${what} not followed: ${why}`);
+  if (pushed.redirectGateway !== undefined) ignore('redirect-gateway', 'not supported yet');
+  for (const route of options.routeNopull ? [] : pushed.routes) {
+    const destination = network(route.destination);
+    const what = `route ${formatPrefix(destination)}`;
+    const has4 = addresses.some(own => own.address.ip.length === destination.ip.length);
+    if (route.gateway === 'net_gateway') ignore(what, 'a way around the tunnel is not supported yet');
+    else if (destination.bits === 0) ignore(what, 'redirecting the default route is not supported yet');
+    else if (isLocalOnly(destination)) ignore(what, 'not a network that can lie behind a tunnel');
+    else if (!has4)
+      ignore(what, `the tunnel has no ${destination.ip.length === 4 ? 'IPv4' : 'IPv6'} address`);
+    else routes.push({ destination, metric: route.metric ?? pushed.routeMetric ?? options.metric });
+  }
+  const server = state.remote!.ip;
+  // Without its own way the tunnel's packets would go into the tunnel.
+  const isCovered = routes.some(route => contains(route.destination, server));
+  return {
+    device: options.device,
+    mtu: pushed.tunMtu ?? options.tunMtu,
+    addresses,
+    routes: withoutRepeats(routes),
+    outside: isCovered ? [server] : [],
+    dns: { servers: pushed.dnsServers, domains: pushed.domains },
+  };
+}
+
+const LOCAL_ONLY: readonly Prefix[] = [
+  { ip: new Uint8Array([127, 0, 0, 0]), bits: 8 },
+  { ip: new Uint8Array([224, 0, 0, 0]), bits: 4 },
+  { ip: new Uint8Array([169, 254, 0, 0]), bits: 16 },
+  { ip: new Uint8Array([...new Array<number>(15).fill(0), 1]), bits: 128 },
+  { ip: new Uint8Array([0xfe, 0x80, ...new Array<number>(14).fill(0)]), bits: 10 },
+  { ip: new Uint8Array([0xff, ...new Array<number>(15).fill(0)]), bits: 8 },
+];
+
+function isLocalOnly(destination: Prefix): boolean {
+  return LOCAL_ONLY.some(prefix => destination.bits >= prefix.bits && contains(prefix, destination.ip));
+}
+
+function withoutRepeats(routes: readonly WantedRoute[]): WantedRoute[] {
+  const seen = new Set<string>();
+  return routes.filter(route => {
+    const key = formatPrefix(route.destination);
+    return seen.has(key) ? false : seen.add(key) !== undefined;
+  });
+}
+
+/** For status: the addresses of a wanted network as text. */
+export function addressTexts(wanted: WantedNetwork): string[] {
+  return wanted.addresses.map(({ address, peer }) =>
+    peer === undefined ? formatPrefix(address) : `${formatIp(address.ip)} peer ${formatIp(peer)}`,
+  );
+}

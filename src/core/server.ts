@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// A server with many clients as a state machine. Here: strangers, who get no state before they return a cookie,
+// and what concerns the server as a whole. One client's life is in serverpeer.ts, letting it in is in admit.ts.
+
+import { formatEndpoint, type Ip, type Path, type Prefix } from './address.ts';
+import { checkCookie, cookieSessionId, cookieSlot } from './cookie.ts';
+import type { CipherName } from './crypto.ts';
+import { type DropCounters, isDrop, newDropCounters } from './drop.ts';
+import {
+  type CoreDeps,
+  type Effect,
+  type Event,
+  earlier,
+  effectsOf,
+  newOutbox,
+  notify,
+  type Outbox,
+} from './event.ts';
+import {
+  CONTROL_PACKET_RECEIVE_MAX,
+  HANDSHAKES_MAX,
+  INITIAL_ANSWERS,
+  INITIAL_ANSWERS_PERIOD_S,
+  SHUTDOWN_LINGER_MS,
+} from './limits.ts';
+import type { WantedNetwork } from './network.ts';
+import { isOccExit } from './options.ts';
+import type { DelReason, PlaneCapabilities, PlaneNotice } from './plane.ts';
+import { newPool, type Pool } from './pool.ts';
+import {
+  closePeer,
+  floatPeer,
+  onPeerDatagram,
+  openPeer,
+  peerKey,
+  renegotiatePeer,
+  type ServerPeer,
+  settlePeer,
+  tickPeer,
+} from './serverpeer.ts';
+import { isQuiet, sendText } from './session.ts';
+import { decodeHead, OPCODE } from './wire.ts';
+import { createWrap, openStateless, type WrapKeys } from './wrap.ts';
+
+/** A configured peer. */
+export interface FixedPeer {
+  readonly name: string;
+  readonly enabled: boolean;
+  readonly commonName: string;
+  readonly addresses: readonly Ip[];
+  readonly routes: readonly Prefix[];
+}
+
+export interface ServerOptions {
+  readonly wrap: WrapKeys;
+  readonly capabilities: PlaneCapabilities;
+  /** Own addresses with host bits, at most one of each family. */
+  readonly addresses: readonly Prefix[];
+  readonly peers: readonly FixedPeer[];
+  readonly maxClients: number;
+  readonly duplicateCn: boolean;
+  /** In order of preference. */
+  readonly ciphers: readonly CipherName[];
+  /** Option lines for every client. */
+  readonly push: readonly string[];
+  /** Networks to route to us; not sent to the peer that has them behind itself. */
+  readonly pushRoutes: readonly Prefix[];
+  /** Seconds; clients are told these, our own timeout is twice pingRestart. */
+  readonly ping: number;
+  readonly pingRestart: number;
+  readonly handWindowS: number;
+  /** 0 = clients may, we do not. */
+  readonly renegS: number;
+  readonly tunMtu: number;
+  /** Our options string. */
+  readonly occ: string;
+  /** Tell clients when we stop. */
+  readonly explicitExitNotify: boolean;
+  readonly network: WantedNetwork;
+}
+
+export interface ServerState {
+  readonly options: ServerOptions;
+  readonly deps: CoreDeps;
+  /** Of the cookies; random for each process. */
+  readonly secret: Uint8Array;
+  readonly peers: Map<string, ServerPeer>;
+  /** Connected peers. */
+  readonly byId: Map<number, ServerPeer>;
+  /** One for each of options.addresses. */
+  readonly pools: readonly Pool[];
+  readonly drops: DropCounters;
+  readonly initial: { startedAt: number; answers: number };
+  stopAt: number | undefined;
+}
+
+export function newServer(options: ServerOptions, deps: CoreDeps): ServerState {
+  const fixed = options.peers.flatMap(peer => peer.addresses);
+  return {
+    options,
+    deps,
+    secret: deps.random(32),
+    peers: new Map(),
+    byId: new Map(),
+    pools: options.addresses.map(own => newPool(own, fixed)),
+    drops: newDropCounters(),
+    initial: { startedAt: 0, answers: 0 },
+    stopAt: undefined,
+  };
+}
+
+/** One event in, its effects out. `now` is monotonic milliseconds and never goes back. */
+export function stepServer(state: ServerState, event: Event, now: number): Effect[] {
+  const out = newOutbox();
+  handle(state, event, now, out);
+  const stopping = state.stopAt;
+  if (stopping !== undefined) {
+    const isDone = now >= stopping || [...state.peers.values()].every(peer => isQuiet(peer.session));
+    if (isDone) out.sends.push({ kind: 'exit' });
+  }
+  let deadline = stopping;
+  for (const peer of state.peers.values()) deadline = earlier(deadline, peer.nextAt);
+  return effectsOf(out, deadline);
+}
+
+function handle(state: ServerState, event: Event, now: number, out: Outbox): void {
+  switch (event.kind) {
+    case 'start':
+      out.network = state.options.network;
+      return;
+    case 'datagram':
+      return onDatagram(state, event.path, event.bytes, now, out);
+    case 'tick':
+      for (const peer of state.peers.values()) {
+        if (peer.nextAt !== undefined && peer.nextAt <= now) tickPeer(state, peer, now, out);
+      }
+      return;
+    case 'planeNotice':
+      return onPlaneNotice(state, event.notice, now, out);
+    case 'planeRefused': {
+      const { command } = event;
+      const peerId =
+        command.op === 'addPeer' ? command.peer.peerId : command.op === 'addKey' ? command.key.peerId : -1;
+      const peer = state.byId.get(peerId);
+      notify(out, 'error', `data plane refused ${command.op}: ${event.text}`);
+      // Half known to the plane is worse than gone: the client comes again.
+      if (peer !== undefined) closePeer(state, peer, 'the data plane refused it', now, out, 'RESTART');
+      return;
+    }
+    case 'inner': {
+      const peer = state.byId.get(event.peerId);
+      if (peer !== undefined && isOccExit(event.payload)) closePeer(state, peer, 'left', now, out);
+      return;
+    }
+    case 'command':
+      for (const peer of state.byId.values()) {
+        if (peer.name !== event.peer && peer.commonName !== event.peer) continue;
+        if (event.command === 'renegotiate') renegotiatePeer(peer, now, out);
+        else closePeer(state, peer, event.reason ?? 'by command', now, out, 'RESTART');
+        settlePeer(peer, now, out);
+      }
+      return;
+    case 'shutdown':
+      return onShutdown(state, now, out);
+  }
+}
+
+function onDatagram(state: ServerState, path: Path, bytes: Uint8Array, now: number, out: Outbox): void {
+  if (bytes.length > CONTROL_PACKET_RECEIVE_MAX) return void state.drops.long++;
+  const head = decodeHead(bytes);
+  if (isDrop(head)) return void state.drops[head.drop]++;
+  const peer = state.peers.get(peerKey(path, head.sessionId));
+  if (peer !== undefined) return onPeerDatagram(state, peer, bytes, now, out);
+  if (state.stopAt !== undefined) return void state.drops.state++;
+  onStranger(state, path, bytes, now, out);
+}
+
+function onStranger(state: ServerState, path: Path, bytes: Uint8Array, now: number, out: Outbox): void {
+  const { options, deps, drops } = state;
+  const packet = openStateless(options.wrap, deps.crypto, bytes);
+  if (isDrop(packet)) return void drops[packet.drop]++;
+  if (packet.keyId !== 0) return void drops['key-id']++;
+  if (packet.opcode === OPCODE.hardResetClientV2) {
+    if (packet.messageId !== 0) return void drops['reset-id']++;
+    return answerReset(state, path, packet.sessionId, now, out);
+  }
+  if (packet.opcode !== OPCODE.control && packet.opcode !== OPCODE.ack) return void drops['no-instance']++;
+  const cookie = packet.remoteSessionId;
+  // Only the packet right after the reset opens a session: anything later belongs to one that is gone.
+  const isFirst = packet.acks.every(id => id <= 1) && (packet.messageId ?? 0) <= 1;
+  if (cookie === undefined || !isFirst) return void drops['no-instance']++;
+  const nowS = Math.floor(now / 1000);
+  if (!checkCookie(deps.crypto, state.secret, nowS, options.handWindowS, path, packet.sessionId, cookie)) {
+    return void drops.cookie++;
+  }
+  if (state.peers.size - state.byId.size >= HANDSHAKES_MAX) return void drops['rate-limit']++;
+  // A client that shows its cookie is no flood: its answer does not count.
+  if (state.initial.answers > 0) state.initial.answers--;
+  notify(out, 'debug', `session opened by ${formatEndpoint(path.remote)}`);
+  onPeerDatagram(state, openPeer(state, path, cookie, packet.sessionId, now), bytes, now, out);
+}
+
+/** Answers a hard reset and keeps nothing: our session id is the cookie. */
+function answerReset(state: ServerState, path: Path, clientSid: Uint8Array, now: number, out: Outbox): void {
+  const { options, deps, initial } = state;
+  if (now - initial.startedAt >= INITIAL_ANSWERS_PERIOD_S * 1000)
+    Object.assign(initial, { startedAt: now, answers: 0 });
+  if (initial.answers >= INITIAL_ANSWERS) return void state.drops['rate-limit']++;
+  initial.answers++;
+  const slot = cookieSlot(Math.floor(now / 1000), options.handWindowS);
+  const bytes = createWrap(options.wrap, deps.crypto, deps.wallS()).seal({
+    opcode: OPCODE.hardResetServerV2,
+    keyId: 0,
+    sessionId: cookieSessionId(deps.crypto, state.secret, slot, path, clientSid),
+    acks: [0],
+    remoteSessionId: clientSid,
+    messageId: 0,
+    payload: new Uint8Array(0),
+  });
+  out.sends.push({ kind: 'send', path, bytes });
+}
+
+function onPlaneNotice(state: ServerState, notice: PlaneNotice, now: number, out: Outbox): void {
+  const peer = state.byId.get(notice.peerId);
+  if (peer === undefined) return;
+  switch (notice.kind) {
+    case 'peerDeleted':
+      // Our own deletions come back as notices too, perhaps when the id is another peer's already.
+      if (notice.reason === 'userspace' || notice.reason === 'teardown') return;
+      state.byId.delete(notice.peerId);
+      peer.peerId = undefined;
+      return closePeer(state, peer, deletionText(notice.reason, 2 * state.options.pingRestart), now, out);
+    case 'peerFloated':
+      floatPeer(state, peer, notice.path, out);
+      return settlePeer(peer, now, out);
+    case 'keyExpiring':
+      renegotiatePeer(peer, now, out);
+      return settlePeer(peer, now, out);
+    case 'keyExhausted':
+      closePeer(state, peer, 'data key used up before it was renegotiated', now, out, 'RESTART');
+  }
+}
+
+/** Why a plane deleted a peer, in words. */
+export function deletionText(reason: DelReason, timeoutS: number): string {
+  return reason === 'expired' ? `nothing heard for ${timeoutS} s` : reason.replace('_', ' ');
+}
+
+function onShutdown(state: ServerState, now: number, out: Outbox): void {
+  if (state.stopAt !== undefined) return;
+  state.stopAt = now + SHUTDOWN_LINGER_MS;
+  for (const peer of state.byId.values()) {
+    if (!state.options.explicitExitNotify) continue;
+    sendText(peer.session, 'RESTART');
+    settlePeer(peer, now, out);
+  }
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+// One client of a server, from its cookie to its end: what the outcomes of its session mean. Who is let in, and
+// with what, is in admit.ts.
+
+import { formatEndpoint, type Ip, type Path, type Prefix, pathKey } from './address.ts';
+import { admit, identify } from './admit.ts';
+import { toHex } from './bytes.ts';
+import {
+  beginRenegotiation,
+  confirmKey,
+  type DataKeys,
+  installNext,
+  keysDeadline,
+  tickKeys,
+} from './datakeys.ts';
+import { earlier, notify, type Outbox } from './event.ts';
+import { CLOSE_DELAY_S, PUSH_REPEAT_S } from './limits.ts';
+import { releaseAddress } from './pool.ts';
+import type { ServerState } from './server.ts';
+import {
+  closeSession,
+  failKey,
+  flushSession,
+  introduce,
+  type KeyState,
+  type Outcome,
+  openServerSession,
+  receivePacket,
+  renegotiate,
+  type Session,
+  sendText,
+  sessionDeadline,
+  tickSession,
+} from './session.ts';
+import { printable } from './text.ts';
+
+export interface ServerPeer {
+  session: Session;
+  path: Path;
+  /** connecting: no data yet; closing: only acknowledges, until closeAt. */
+  state: 'connecting' | 'connected' | 'closing';
+  closeAt: number | undefined;
+  /** Set while the data plane has the peer. */
+  peerId: number | undefined;
+  /** The configured peer's name, else the common name; before that the transport address. */
+  name: string;
+  commonName: string;
+  vpnIps: readonly Ip[];
+  routes: readonly Prefix[];
+  keys: DataKeys | undefined;
+  pushReplies: readonly string[];
+  pushedAt: number | undefined;
+  connectedAtS: number;
+  handshakeAt: number;
+  renegotiateAt: number | undefined;
+  /** When something is to be done next; kept up to date by settlePeer. */
+  nextAt: number | undefined;
+}
+
+/** Index of a peer: its transport path and its session id. */
+export function peerKey(path: Path, sessionId: Uint8Array): string {
+  return `${pathKey(path)},${toHex(sessionId)}`;
+}
+
+export function openPeer(
+  state: ServerState,
+  path: Path,
+  localSid: Uint8Array,
+  remoteSid: Uint8Array,
+  now: number,
+): ServerPeer {
+  const { options, deps } = state;
+  const peer: ServerPeer = {
+    session: openServerSession(
+      {
+        role: 'server',
+        wrap: options.wrap,
+        handWindowMs: options.handWindowS * 1000,
+        ipOverhead: path.remote.ip.length === 4 ? 28 : 48,
+        introduce: { options: options.occ, peerInfo: '' },
+      },
+      deps,
+      localSid.slice(),
+      remoteSid,
+      now,
+    ),
+    path,
+    state: 'connecting',
+    closeAt: undefined,
+    peerId: undefined,
+    name: formatEndpoint(path.remote),
+    commonName: '',
+    vpnIps: [],
+    routes: [],
+    keys: undefined,
+    pushReplies: [],
+    pushedAt: undefined,
+    connectedAtS: 0,
+    handshakeAt: now,
+    renegotiateAt: undefined,
+    nextAt: undefined,
+  };
+  state.peers.set(peerKey(path, remoteSid), peer);
+  return peer;
+}
+
+export function onPeerDatagram(
+  state: ServerState,
+  peer: ServerPeer,
+  bytes: Uint8Array,
+  now: number,
+  out: Outbox,
+): void {
+  const outcomes: Outcome[] = [];
+  const refused = receivePacket(peer.session, bytes, now, outcomes);
+  if (refused !== undefined) state.drops[refused.drop]++;
+  onOutcomes(state, peer, outcomes, now, out);
+  settlePeer(peer, now, out);
+}
+
+/** Time passes for one peer. */
+export function tickPeer(state: ServerState, peer: ServerPeer, now: number, out: Outbox): void {
+  if (peer.closeAt !== undefined && now >= peer.closeAt) return removePeer(state, peer);
+  const outcomes: Outcome[] = [];
+  tickSession(peer.session, now, outcomes);
+  onOutcomes(state, peer, outcomes, now, out);
+  if (peer.keys !== undefined) tickKeys(peer.keys, out.plane, now);
+  if (peer.renegotiateAt !== undefined && now >= peer.renegotiateAt) renegotiatePeer(peer, now, out);
+  settlePeer(peer, now, out);
+}
+
+/** Sends what is due and notes when the next thing is. */
+export function settlePeer(peer: ServerPeer, now: number, out: Outbox): void {
+  const { path } = peer;
+  flushSession(peer.session, now, bytes => out.sends.push({ kind: 'send', path, bytes }));
+  let next = earlier(sessionDeadline(peer.session), peer.closeAt);
+  if (peer.state !== 'closing') next = earlier(next, peer.renegotiateAt);
+  if (peer.keys !== undefined) next = earlier(next, keysDeadline(peer.keys));
+  peer.nextAt = next;
+}
+
+function onOutcomes(
+  state: ServerState,
+  peer: ServerPeer,
+  outcomes: Outcome[],
+  now: number,
+  out: Outbox,
+): void {
+  for (const outcome of outcomes) {
+    if (peer.state === 'closing') return;
+    switch (outcome.kind) {
+      case 'renegotiating':
+        if (peer.keys !== undefined) beginRenegotiation(peer.keys, out.plane, now);
+        break;
+      case 'keyMethod':
+        onKeyMethod(state, peer, outcome.key, now, out);
+        break;
+      case 'active':
+        if (peer.keys !== undefined) confirmKey(peer.keys, outcome.key, now);
+        peer.handshakeAt = now;
+        peer.renegotiateAt = renegotiationTime(state, now);
+        if (outcome.key.keyId !== 0)
+          notify(out, 'debug', `${peer.name}: renegotiated, key ${outcome.key.keyId}`);
+        break;
+      case 'text':
+        onText(state, peer, outcome.text, now, out);
+        break;
+      case 'failed':
+        closePeer(state, peer, outcome.reason, now, out);
+        break;
+    }
+  }
+}
+
+function renegotiationTime(state: ServerState, now: number): number | undefined {
+  const { renegS } = state.options;
+  if (renegS === 0) return undefined;
+  // Up to a tenth earlier, so that clients that came together do not renegotiate together.
+  const spreadS = ((state.deps.random(1)[0]! / 256) * renegS) / 10;
+  return now + Math.round((renegS - spreadS) * 1000);
+}
+
+/** Starts a renegotiation unless one is under way. */
+export function renegotiatePeer(peer: ServerPeer, now: number, out: Outbox): void {
+  peer.renegotiateAt = undefined;
+  if (peer.keys === undefined || renegotiate(peer.session, now) === undefined) return;
+  beginRenegotiation(peer.keys, out.plane, now);
+}
+
+function onKeyMethod(state: ServerState, peer: ServerPeer, key: KeyState, now: number, out: Outbox): void {
+  const identity = identify(state, key);
+  if ('reason' in identity) return closePeer(state, peer, identity.reason, now, out, identity.text);
+  if (key.keyId !== 0) {
+    if (peer.keys === undefined || identity.commonName !== peer.commonName) {
+      return closePeer(state, peer, 'certificate changed at renegotiation', now, out);
+    }
+    introduce(peer.session, key);
+    if (!installNext(peer.keys, peer.session, out.plane, now))
+      closePeer(state, peer, 'no usable data key', now, out);
+    return;
+  }
+  peer.name = identity.name;
+  peer.commonName = identity.commonName;
+  const here = pathKey(peer.path);
+  for (const other of state.byId.values()) {
+    const isSame = other.commonName === peer.commonName && !state.options.duplicateCn;
+    // A second session from one socket is the same client, come again.
+    if (isSame || pathKey(other.path) === here) closePeer(state, other, 'connected anew', now, out);
+  }
+  const refusal = admit(state, peer, identity, now, out);
+  if (refusal !== undefined) closePeer(state, peer, refusal.reason, now, out, refusal.text);
+}
+
+function onText(state: ServerState, peer: ServerPeer, text: string, now: number, out: Outbox): void {
+  if (text === 'PUSH_REQUEST') return push(peer, now);
+  if (text === 'EXIT') return closePeer(state, peer, 'left', now, out);
+  notify(out, 'debug', `${peer.name}: message not understood: ${printable(text)}`);
+}
+
+/** Sends the push reply, unless it was sent a moment ago: requests repeat while it is on its way. */
+export function push(peer: ServerPeer, now: number): void {
+  if (peer.state !== 'connected') return;
+  if (peer.pushedAt !== undefined && now - peer.pushedAt < PUSH_REPEAT_S * 1000) return;
+  peer.pushedAt = now;
+  for (const reply of peer.pushReplies) sendText(peer.session, reply);
+}
+
+/**
+ * Ends a peer: out of the plane now; its control channel lingers, so that a last `text` arrives and what the
+ * client repeats opens no new session. Idempotent: the first deadline stays.
+ */
+export function closePeer(
+  state: ServerState,
+  peer: ServerPeer,
+  reason: string,
+  now: number,
+  out: Outbox,
+  text?: string,
+): void {
+  if (peer.state === 'closing') return;
+  const action = peer.state === 'connected' ? 'disconnected' : 'refused';
+  const { current } = peer.session;
+  if (text !== undefined) {
+    // A client reads no text before it has our key method message.
+    if (current.phase === 'confirm' && !current.introduced) introduce(peer.session, current);
+    sendText(peer.session, text);
+  } else if (current.phase !== 'active') {
+    failKey(current);
+  }
+  peer.state = 'closing';
+  peer.closeAt = now + CLOSE_DELAY_S * 1000;
+  for (const ip of peer.vpnIps) for (const pool of state.pools) releaseAddress(pool, ip);
+  if (peer.peerId !== undefined) {
+    out.plane.push({ op: 'delPeer', peerId: peer.peerId });
+    state.byId.delete(peer.peerId);
+  }
+  peer.peerId = undefined;
+  peer.keys = undefined;
+  settlePeer(peer, now, out);
+  const whom =
+    action === 'refused' && peer.commonName === ''
+      ? peer.name
+      : `${peer.name} (${formatEndpoint(peer.path.remote)})`;
+  notify(out, action === 'refused' ? 'warn' : 'info', `${whom} ${action}: ${reason}`, {
+    peer: peer.name,
+    action,
+  });
+}
+
+/** The client's address changed under an authentic packet: its control channel follows. */
+export function floatPeer(state: ServerState, peer: ServerPeer, path: Path, out: Outbox): void {
+  const sid = peer.session.remoteSid!;
+  state.peers.delete(peerKey(peer.path, sid));
+  const before = formatEndpoint(peer.path.remote);
+  peer.path = path;
+  state.peers.set(peerKey(path, sid), peer);
+  const text = `${peer.name} moved from ${before} to ${formatEndpoint(path.remote)}`;
+  notify(out, 'info', text, { peer: peer.name, action: 'floated' });
+}
+
+function removePeer(state: ServerState, peer: ServerPeer): void {
+  closeSession(peer.session);
+  state.peers.delete(peerKey(peer.path, peer.session.remoteSid!));
+}

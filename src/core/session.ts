@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+// One control session: from a hard reset through all renegotiations. Reset exchange, TLS, key method 2 and text
+// messages for each key id. It decides nothing about peers, addresses or data keys: what happened comes out as
+// outcomes, for server.ts and client.ts.
+
+import { toHex } from './bytes.ts';
+import { type Drop, drop, isDrop } from './drop.ts';
+import { type CoreDeps, earlier } from './event.ts';
+import { decodeKeyMethod2, encodeKeyMethod2, type KeyMethod2, type KeySource } from './keymethod.ts';
+import { ACKS_PIGGYBACK_MAX, CONTROL_PACKET_MAX, CONTROL_PACKET_RECEIVE_MAX } from './limits.ts';
+import {
+  acknowledge,
+  allAcknowledged,
+  canQueue,
+  newReliable,
+  queueMessage,
+  type Reliable,
+  receiveMessage,
+  reliableDeadline,
+  takeAcks,
+  takeDelivered,
+  takeDue,
+} from './reliable.ts';
+import { decodeTexts, encodeText } from './text.ts';
+import type { TlsEngine, TlsRole } from './tls.ts';
+import { type ControlPacket, decodeHead, OPCODE, type Opcode } from './wire.ts';
+import { createWrap, type Wrap, type WrapKeys } from './wrap.ts';
+
+export interface SessionOptions {
+  readonly role: TlsRole;
+  readonly wrap: WrapKeys;
+  readonly handWindowMs: number;
+  /** IP and UDP header bytes in front of each packet: 28 or 48. */
+  readonly ipOverhead: number;
+  /** What our key method 2 message says beside the key source. */
+  readonly introduce: Pick<KeyMethod2, 'options' | 'peerInfo' | 'username' | 'password'>;
+}
+
+/**
+ * reset: the reset exchange; tls: the handshake; keyMethod: waiting for the peer's key method 2; confirm: waiting
+ * for the peer's last acks; active: both sides have all they need; failed: dead, perhaps an alert still to send.
+ */
+export type KeyPhase = 'reset' | 'tls' | 'keyMethod' | 'confirm' | 'active' | 'failed';
+
+/** The negotiation of one key id. */
+export interface KeyState {
+  readonly keyId: number;
+  readonly reliable: Reliable;
+  readonly tls: TlsEngine;
+  readonly startedAt: number;
+  readonly source: KeySource;
+  phase: KeyPhase;
+  remote: KeyMethod2 | undefined;
+  /** Our own key method 2 is written. */
+  introduced: boolean;
+  activeAt: number;
+}
+
+export interface Session {
+  readonly options: SessionOptions;
+  readonly deps: CoreDeps;
+  readonly localSid: Uint8Array;
+  remoteSid: Uint8Array | undefined;
+  readonly wrap: Wrap;
+  current: KeyState;
+  /** The key before: its control channel only acknowledges what the peer repeats. */
+  previous: KeyState | undefined;
+  /** Whether anything authentic came from the peer. */
+  heard: boolean;
+}
+
+/** What came of an event, in order. */
+export type Outcome =
+  /** The peer started a renegotiation; the session answers by itself. */
+  | { readonly kind: 'renegotiating'; readonly key: KeyState }
+  /** The peer's key method 2 message. A server answers with `introduce` or fails the key. */
+  | { readonly kind: 'keyMethod'; readonly key: KeyState; readonly message: KeyMethod2 }
+  | { readonly kind: 'active'; readonly key: KeyState }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'failed'; readonly key: KeyState; readonly reason: string };
+
+function newKey(
+  session: Pick<Session, 'options' | 'deps'>,
+  keyId: number,
+  start: number,
+  now: number,
+): KeyState {
+  const { random, tls } = session.deps;
+  const source: KeySource = { random1: random(32), random2: random(32) };
+  return {
+    keyId,
+    reliable: newReliable(start),
+    tls: tls(),
+    startedAt: now,
+    source: session.options.role === 'client' ? { preMaster: random(48), ...source } : source,
+    phase: start > 0 ? 'tls' : 'reset',
+    remote: undefined,
+    introduced: false,
+    activeAt: 0,
+  };
+}
+
+/** A client's session: queues the hard reset, with a fresh random session id. */
+export function openClientSession(options: SessionOptions, deps: CoreDeps, now: number): Session {
+  const session: Session = {
+    options,
+    deps,
+    localSid: deps.random(8),
+    remoteSid: undefined,
+    wrap: createWrap(options.wrap, deps.crypto, deps.wallS()),
+    current: newKey({ options, deps }, 0, 0, now),
+    previous: undefined,
+    heard: false,
+  };
+  queueMessage(session.current.reliable, OPCODE.hardResetClientV2, new Uint8Array(0), now);
+  return session;
+}
+
+/** A server's session, after the stateless reset exchange: message and replay id of the reset are used up. */
+export function openServerSession(
+  options: SessionOptions,
+  deps: CoreDeps,
+  localSid: Uint8Array,
+  remoteSid: Uint8Array,
+  now: number,
+): Session {
+  return {
+    options,
+    deps,
+    localSid,
+    remoteSid: remoteSid.slice(),
+    wrap: createWrap(options.wrap, deps.crypto, deps.wallS(), 1),
+    current: newKey({ options, deps }, 0, 1, now),
+    previous: undefined,
+    heard: true,
+  };
+}
+
+/** Takes one control packet; `outcomes` is appended to. Returns why it was dropped, if it was. */
+export function receivePacket(
+  session: Session,
+  datagram: Uint8Array,
+  now: number,
+  outcomes: Outcome[],
+): Drop | undefined {
+  if (datagram.length > CONTROL_PACKET_RECEIVE_MAX) return drop('long');
+  const head = decodeHead(datagram);
+  if (isDrop(head)) return head;
+  const packet = session.wrap.open(datagram);
+  if (isDrop(packet)) return packet;
+  const refused = refuse(session, packet);
+  if (refused !== undefined) return refused;
+  const key = keyFor(session, packet, now, outcomes);
+  if (isDrop(key)) return key;
+  session.remoteSid ??= packet.sessionId.slice();
+  session.heard = true;
+  acknowledge(key.reliable, packet.acks, now);
+  if (packet.messageId !== undefined) {
+    const isReset = packet.opcode !== OPCODE.control;
+    // The datagram is borrowed; a reset's payload is no TLS data.
+    const payload = isReset ? new Uint8Array(0) : packet.payload.slice();
+    const verdict = receiveMessage(key.reliable, packet.messageId, payload);
+    if (verdict !== 'new') {
+      advance(session, key, now, outcomes);
+      return drop(verdict);
+    }
+  }
+  advance(session, key, now, outcomes);
+  return undefined;
+}
+
+function refuse(session: Session, packet: ControlPacket): Drop | undefined {
+  if (session.remoteSid !== undefined && toHex(session.remoteSid) !== toHex(packet.sessionId))
+    return drop('session-id');
+  if (packet.remoteSessionId !== undefined && toHex(packet.remoteSessionId) !== toHex(session.localSid)) {
+    return drop('remote-session-id');
+  }
+  const isClient = session.options.role === 'client';
+  switch (packet.opcode) {
+    case OPCODE.control:
+    case OPCODE.ack:
+      // Only the reset tells a client the server's session id.
+      return session.remoteSid === undefined ? drop('session-id') : undefined;
+    case OPCODE.softReset:
+      return packet.messageId === 0 ? undefined : drop('reset-id');
+    case OPCODE.hardResetServerV2:
+      if (!isClient) return drop('opcode');
+      // A reset is always packet 0; accepting another id would lose the real packet 1.
+      return packet.messageId === 0 && packet.keyId === 0 ? undefined : drop('reset-id');
+    default:
+      return drop('opcode');
+  }
+}
+
+function keyFor(session: Session, packet: ControlPacket, now: number, outcomes: Outcome[]): KeyState | Drop {
+  if (packet.keyId === session.current.keyId) return session.current;
+  if (packet.keyId === session.previous?.keyId) return session.previous;
+  if (packet.opcode !== OPCODE.softReset || packet.keyId !== nextKeyId(session.current.keyId))
+    return drop('key-id');
+  if (session.current.phase !== 'active') return drop('key-out-of-sync');
+  const key = startKey(session, now);
+  outcomes.push({ kind: 'renegotiating', key });
+  return key;
+}
+
+/** Key ids run 0, 1..7, 1..7: 0 is for the first key of a session only. */
+export function nextKeyId(keyId: number): number {
+  return keyId === 7 ? 1 : keyId + 1;
+}
+
+function startKey(session: Session, now: number): KeyState {
+  session.previous?.tls.close();
+  session.previous = session.current;
+  session.current = newKey(session, nextKeyId(session.current.keyId), 0, now);
+  queueMessage(session.current.reliable, OPCODE.softReset, new Uint8Array(0), now);
+  return session.current;
+}
+
+/** Starts a renegotiation; undefined while one is under way. */
+export function renegotiate(session: Session, now: number): KeyState | undefined {
+  return session.current.phase === 'active' ? startKey(session, now) : undefined;
+}
+
+/** Time passes: a negotiation that takes too long fails. */
+export function tickSession(session: Session, now: number, outcomes: Outcome[]): void {
+  const key = session.current;
+  advance(session, key, now, outcomes);
+  if (
+    key.phase !== 'active' &&
+    key.phase !== 'failed' &&
+    now >= key.startedAt + session.options.handWindowMs
+  ) {
+    const seconds = Math.round(session.options.handWindowMs / 1000);
+    const waiting = session.heard ? 'TLS negotiation not finished' : 'no answer';
+    fail(key, `${waiting} within ${seconds} s`, outcomes);
+  }
+}
+
+function fail(key: KeyState, reason: string, outcomes: Outcome[]): void {
+  key.phase = 'failed';
+  outcomes.push({ kind: 'failed', key, reason });
+}
+
+function advance(session: Session, key: KeyState, now: number, outcomes: Outcome[]): void {
+  for (;;) {
+    const payload = takeDelivered(key.reliable);
+    if (payload === undefined) break;
+    if (payload.length > 0) key.tls.feed(payload);
+  }
+  if (key !== session.current || key.phase === 'failed') return;
+  if (key.phase === 'reset') {
+    const answered = key.reliable.receiveNext > 0 && key.reliable.outgoing[0]?.messageId !== 0;
+    if (!answered) return;
+    key.phase = 'tls';
+  }
+  const status = key.tls.status();
+  if (status === 'failed') return fail(key, key.tls.error(), outcomes);
+  if (status === 'handshake') return;
+  if (key.phase === 'tls') {
+    key.phase = 'keyMethod';
+    if (session.options.role === 'client') introduce(session, key);
+  }
+  readPlaintext(session, key, outcomes);
+  confirm(session, key, now, outcomes);
+}
+
+function readPlaintext(session: Session, key: KeyState, outcomes: Outcome[]): void {
+  for (;;) {
+    const record = key.tls.read();
+    if (record === undefined) break;
+    if (key.phase === 'keyMethod') {
+      const message = decodeKeyMethod2(record, session.options.role === 'client' ? 'server' : 'client');
+      if (isDrop(message)) return fail(key, 'malformed key method 2 message', outcomes);
+      key.remote = message;
+      key.phase = 'confirm';
+      outcomes.push({ kind: 'keyMethod', key, message });
+    } else {
+      const texts = decodeTexts(record);
+      if (!isDrop(texts)) for (const text of texts) outcomes.push({ kind: 'text', text });
+    }
+  }
+  if (key.tls.status() === 'failed') fail(key, key.tls.error(), outcomes);
+}
+
+function confirm(session: Session, key: KeyState, now: number, outcomes: Outcome[]): void {
+  if (key.phase !== 'confirm' || !key.introduced || key.tls.pending() || !allAcknowledged(key.reliable))
+    return;
+  key.phase = 'active';
+  key.activeAt = now;
+  // Nobody reads texts on an older key; its TLS state is most of a peer's memory.
+  session.previous?.tls.close();
+  outcomes.push({ kind: 'active', key });
+}
+
+/** Writes our key method 2 message; a server calls it to accept the client's. */
+export function introduce(session: Session, key: KeyState): void {
+  const message = encodeKeyMethod2({ source: key.source, ...session.options.introduce });
+  key.introduced = key.tls.write(message);
+  message.fill(0);
+}
+
+/** Sends a text message on the newest usable key; false when there is none yet. */
+export function sendText(session: Session, text: string): boolean {
+  return session.current.introduced && session.current.tls.write(encodeText(text));
+}
+
+/** Ends a negotiation from outside; what TLS still has to say is sent. */
+export function failKey(key: KeyState): void {
+  key.phase = 'failed';
+}
+
+/** Emits every packet that is due: new TLS bytes, retransmissions, acks. */
+export function flushSession(session: Session, now: number, emit: (datagram: Uint8Array) => void): void {
+  for (const key of session.previous === undefined
+    ? [session.current]
+    : [session.previous, session.current]) {
+    if (key === session.current && key.phase !== 'reset') {
+      const room = payloadMax(session);
+      while (canQueue(key.reliable)) {
+        const bytes = key.tls.pull(room);
+        if (bytes === undefined) break;
+        queueMessage(key.reliable, OPCODE.control, bytes, now);
+      }
+    }
+    for (
+      let message = takeDue(key.reliable, now);
+      message !== undefined;
+      message = takeDue(key.reliable, now)
+    ) {
+      emit(seal(session, key, message.opcode, message.messageId, message.payload));
+    }
+    while (key.reliable.pendingAcks.length > 0) {
+      emit(seal(session, key, OPCODE.ack, undefined, new Uint8Array(0)));
+    }
+  }
+}
+
+function seal(
+  session: Session,
+  key: KeyState,
+  opcode: Opcode,
+  messageId: number | undefined,
+  payload: Uint8Array,
+): Uint8Array {
+  const acks = session.remoteSid === undefined ? [] : takeAcks(key.reliable);
+  return session.wrap.seal({
+    opcode,
+    keyId: key.keyId,
+    sessionId: session.localSid,
+    acks,
+    ...(acks.length > 0 && session.remoteSid !== undefined ? { remoteSessionId: session.remoteSid } : {}),
+    ...(messageId === undefined ? {} : { messageId }),
+    payload,
+  });
+}
+
+/** TLS bytes that fit a packet: limit less IP and UDP, opcode and session id, a full ack field, message id. */
+function payloadMax(session: Session): number {
+  const ackField = 1 + 4 * ACKS_PIGGYBACK_MAX + 8;
+  return CONTROL_PACKET_MAX - session.options.ipOverhead - 9 - ackField - 4 - session.wrap.overhead;
+}
+
+/** Everything we sent has arrived, as far as control messages go. */
+export function isQuiet(session: Session): boolean {
+  return allAcknowledged(session.current.reliable) && !session.current.tls.pending();
+}
+
+/** When tickSession or flushSession has something to do next. */
+export function sessionDeadline(session: Session): number | undefined {
+  const key = session.current;
+  let deadline = reliableDeadline(key.reliable);
+  if (session.previous !== undefined)
+    deadline = earlier(deadline, reliableDeadline(session.previous.reliable));
+  if (key.phase !== 'active' && key.phase !== 'failed') {
+    deadline = earlier(deadline, key.startedAt + session.options.handWindowMs);
+  }
+  return deadline;
+}
+
+export function closeSession(session: Session): void {
+  session.current.tls.close();
+  session.previous?.tls.close();
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dropped packets in the log: the first at once, then one summary per period, so that a flood costs a line and
+// not the log. Timer: `dueAt`, the end of a period in which something was dropped.
+
+import { type Endpoint, formatEndpoint } from '../core/address.ts';
+
+const PERIOD_MS = 10_000;
+
+/** Ordinary on a network that repeats and reorders packets: counted, not reported. */
+const ORDINARY = new Set([
+  'duplicate',
+  'no-instance',
+  'window',
+  'state',
+  'no-route',
+  'link-local',
+  'multicast',
+]);
+
+/** What a reason means to a person. */
+const MEANING: Readonly<Record<string, string>> = {
+  hmac: 'not sealed with our key: is tls_crypt or tls_auth the same on both sides?',
+  short: 'truncated',
+  opcode: 'no OpenVPN packet',
+  auth: 'data that does not decrypt',
+  'reverse-path':
+    'inner source address that is not the peer’s: is a network behind it missing in its `route`?',
+  replay: 'repeated',
+  'rate-limit': 'too many new connections',
+  cookie: 'wrong session cookie',
+};
+
+export interface DropReport {
+  /** Compares the counters with the last ones. `from` is who sent the last packet. */
+  look(counters: Readonly<Record<string, number>>, now: number, from?: Endpoint): void;
+  readonly dueAt: number | undefined;
+  /** Time has passed: writes a summary that is due. */
+  tick(now: number): void;
+}
+
+/** `what`: `control` or `data`. */
+export function createDropReport(what: string, warn: (text: string) => void): DropReport {
+  const seen = new Map<string, number>();
+  const pending = new Map<string, number>();
+  let last: Endpoint | undefined;
+  let quietUntil = 0;
+
+  function write(now: number): void {
+    const parts = [...pending].map(([reason, count]) => {
+      const meaning = MEANING[reason];
+      return `${count} ${reason}${meaning === undefined ? '' : ` (${meaning})`}`;
+    });
+    const from = last === undefined ? '' : `, last from ${formatEndpoint(last)}`;
+    warn(`dropped ${what} packets: ${parts.join(', ')}${from}`);
+    pending.clear();
+    last = undefined;
+    quietUntil = now + PERIOD_MS;
+  }
+
+  return {
+    look(counters, now, from) {
+      let hasNew = false;
+      for (const reason in counters) {
+        const count = counters[reason]!;
+        const before = seen.get(reason) ?? 0;
+        if (count === before) continue;
+        seen.set(reason, count);
+        if (ORDINARY.has(reason)) continue;
+        pending.set(reason, (pending.get(reason) ?? 0) + count - before);
+        hasNew = true;
+      }
+      if (!hasNew) return;
+      last = from ?? last;
+      if (now >= quietUntil) write(now);
+    },
+    get dueAt() {
+      return pending.size > 0 ? quietUntil : undefined;
+    },
+    tick(now) {
+      if (pending.size > 0 && now >= quietUntil) write(now);
+    },
+  };
+}

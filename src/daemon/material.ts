@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// The files a tunnel names: read, checked, and turned into what TLS and the core need. Every problem is one line
+// that names the option and the file.
+
+import { decodeUtf8 } from '../core/bytes.ts';
+import { parseStaticKey } from '../core/keys.ts';
+import { noWrap, tlsAuthKeys, tlsCryptKeys, type WrapKeys } from '../core/wrap.ts';
+import { type Host, isFailure, type TlsContext } from '../host/host.ts';
+import type { ClientConfig, Problem, ServerConfig } from '../uci/config.ts';
+
+export interface Material {
+  readonly tls: TlsContext;
+  readonly wrap: WrapKeys;
+}
+
+type Tunnel = ServerConfig | ClientConfig;
+
+/** The configuration file and section a problem belongs to. */
+interface Place {
+  readonly file: string;
+  readonly tunnel: Tunnel;
+}
+
+function problem(place: Place, option: string, severity: Problem['severity'], rule: string): Problem {
+  const named = place.tunnel.files.find(file => file.option === option);
+  return {
+    severity,
+    file: place.file,
+    line: named?.line ?? place.tunnel.line,
+    sectionType: place.tunnel.role,
+    section: place.tunnel.name,
+    option,
+    ...(named === undefined ? {} : { value: named.path }),
+    rule,
+  };
+}
+
+/** Reads everything; undefined when an error was added to `problems`. The caller closes the TLS context. */
+export function loadMaterial(
+  host: Host,
+  file: string,
+  tunnel: Tunnel,
+  problems: Problem[],
+): Material | undefined {
+  const place = { file, tunnel };
+  const contents = new Map<string, Uint8Array>();
+  let isComplete = true;
+  for (const { option, path, secret } of tunnel.files) {
+    const bytes = host.files.read(path);
+    if (isFailure(bytes)) {
+      problems.push(problem(place, option, 'error', `cannot be read: ${bytes.text}`));
+      isComplete = false;
+      continue;
+    }
+    contents.set(option, bytes);
+    const status = secret ? host.files.status(path) : undefined;
+    if (status !== undefined && !isFailure(status) && (status.mode & 0o077) !== 0) {
+      const mode = (status.mode & 0o777).toString(8);
+      problems.push(
+        problem(place, option, 'warning', `can be read by other users (mode ${mode}); chmod 600 it`),
+      );
+    }
+  }
+  if (!isComplete) return undefined;
+  const wrap = loadWrap(place, contents, problems);
+  const tls = openTls(host, place, contents, problems);
+  for (const bytes of contents.values()) bytes.fill(0);
+  if (wrap !== undefined && tls !== undefined) return { wrap, tls };
+  tls?.close();
+  return undefined;
+}
+
+function loadWrap(
+  place: Place,
+  contents: Map<string, Uint8Array>,
+  problems: Problem[],
+): WrapKeys | undefined {
+  const { tunnel } = place;
+  const option = contents.has('tls_crypt') ? 'tls_crypt' : 'tls_auth';
+  const bytes = contents.get(option);
+  if (bytes === undefined) return noWrap();
+  const key = parseStaticKey(decodeUtf8(bytes));
+  if (typeof key === 'string') {
+    problems.push(problem(place, option, 'error', `is no OpenVPN static key: ${key}`));
+    return undefined;
+  }
+  if (option === 'tls_crypt') return tlsCryptKeys(key, tunnel.role);
+  return tlsAuthKeys(key, tunnel.keyDirection, 'SHA1');
+}
+
+function openTls(
+  host: Host,
+  place: Place,
+  contents: Map<string, Uint8Array>,
+  problems: Problem[],
+): TlsContext | undefined {
+  const { tunnel } = place;
+  const part = <K extends string>(key: K, option: string): Partial<Record<K, Uint8Array>> => {
+    const bytes = contents.get(option);
+    return bytes === undefined ? {} : ({ [key]: bytes } as Record<K, Uint8Array>);
+  };
+  const context = host.tlsContext({
+    role: tunnel.role,
+    ...part('ca', 'ca'),
+    ...part('cert', 'cert'),
+    ...part('key', 'key'),
+    ...part('extraCerts', 'extra_certs'),
+    versionMin: tunnel.tlsVersionMin,
+    ...(tunnel.tlsCipher === undefined ? {} : { cipherList: tunnel.tlsCipher }),
+    ...(tunnel.tlsCiphersuites === undefined ? {} : { cipherSuites: tunnel.tlsCiphersuites }),
+    ...(tunnel.tlsGroups === undefined ? {} : { groups: tunnel.tlsGroups }),
+    verifyPeer: 'require',
+    ...(tunnel.remoteCertTls === 'none' ? {} : { remoteCertTls: tunnel.remoteCertTls }),
+  });
+  if (isTlsContext(context)) return checkLifetime(host, place, context, problems);
+  problems.push(problem(place, context.option, 'error', context.text));
+  return undefined;
+}
+
+function isTlsContext(value: ReturnType<Host['tlsContext']>): value is TlsContext {
+  return 'open' in value;
+}
+
+const WARN_BEFORE_S = 30 * 86400;
+
+function checkLifetime(host: Host, place: Place, context: TlsContext, problems: Problem[]): TlsContext {
+  const leftS = context.notAfterS - host.wallS();
+  if (leftS < 0)
+    problems.push(problem(place, 'cert', 'warning', 'has expired: the other side will refuse it'));
+  else if (leftS < WARN_BEFORE_S) {
+    problems.push(problem(place, 'cert', 'warning', `expires in ${Math.floor(leftS / 86400)} days`));
+  }
+  return context;
+}

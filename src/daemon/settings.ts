@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Configuration records as the core wants them: options for its endpoints and the texts they send.
+
+import { formatIp } from '../core/address.ts';
+import type { ClientOptions } from '../core/client.ts';
+import { TUN_MTU_MAX } from '../core/limits.ts';
+import type { WantedNetwork, WantedRoute } from '../core/network.ts';
+import { buildOptions } from '../core/options.ts';
+import {
+  buildPeerInfo,
+  IV_PROTO_AUTH_FAIL_TEMP,
+  IV_PROTO_AUTH_PENDING,
+  IV_PROTO_CC_EXIT,
+  IV_PROTO_DATA_V2,
+  IV_PROTO_REQUEST_PUSH,
+  IV_PROTO_TLS_EKM,
+} from '../core/peerinfo.ts';
+import type { PlaneCapabilities } from '../core/plane.ts';
+import type { ServerOptions } from '../core/server.ts';
+import type { WrapKeys } from '../core/wrap.ts';
+import type { ClientConfig, ServerConfig } from '../uci/config.ts';
+import { VERSION } from './version.ts';
+
+function occ(config: ServerConfig | ClientConfig): string {
+  return buildOptions({
+    role: config.role,
+    transport: 'udp',
+    tunMtu: config.tunMtu,
+    tlsAuth: config.tlsAuth !== undefined,
+    keyDirection: config.keyDirection,
+    digest: 'SHA1',
+  });
+}
+
+export function serverOptions(
+  config: ServerConfig,
+  wrap: WrapKeys,
+  capabilities: PlaneCapabilities,
+): ServerOptions {
+  const push = [
+    ...config.pushDns.map(ip => `dhcp-option DNS ${formatIp(ip)}`),
+    ...config.pushDomain.map(domain => `dhcp-option DOMAIN ${domain}`),
+    ...config.pushOption,
+  ];
+  return {
+    wrap,
+    capabilities,
+    addresses: config.address,
+    peers: config.peers.map(peer => ({
+      name: peer.name,
+      enabled: peer.enabled,
+      commonName: peer.commonName,
+      addresses: peer.address,
+      routes: peer.route,
+    })),
+    maxClients: Math.min(config.maxClients, capabilities.maxPeers),
+    duplicateCn: config.duplicateCn,
+    ciphers: config.dataCiphers,
+    push,
+    pushRoutes: config.pushRoute,
+    ping: config.keepalive.ping,
+    pingRestart: config.keepalive.pingRestart,
+    handWindowS: config.handWindow,
+    renegS: config.renegSec,
+    tunMtu: config.tunMtu,
+    occ: occ(config),
+    explicitExitNotify: config.explicitExitNotify > 0,
+    network: serverNetwork(config),
+  };
+}
+
+/** A server's network never changes: own addresses, and every network behind a configured peer. */
+function serverNetwork(config: ServerConfig): WantedNetwork {
+  const routes: WantedRoute[] = config.peers
+    .filter(peer => peer.enabled)
+    .flatMap(peer => peer.route.map(destination => ({ destination, metric: 0 })));
+  return {
+    device: config.device,
+    mtu: config.tunMtu,
+    addresses: config.address.map(address => ({ address })),
+    routes,
+    outside: [],
+    dns: { servers: [], domains: [] },
+  };
+}
+
+/** What we can do, and nothing more: each bit is a promise to the server. */
+const IV_PROTO =
+  IV_PROTO_DATA_V2 |
+  IV_PROTO_REQUEST_PUSH |
+  IV_PROTO_TLS_EKM |
+  IV_PROTO_AUTH_PENDING |
+  IV_PROTO_CC_EXIT |
+  IV_PROTO_AUTH_FAIL_TEMP;
+
+function peerInfo(config: ClientConfig): string {
+  const ciphers = config.dataCiphers;
+  const hasNcp2 = ciphers.includes('AES-256-GCM') && ciphers.includes('AES-128-GCM');
+  return buildPeerInfo([
+    ['IV_VER', `ovpnd_${VERSION}`],
+    ['IV_PLAT', 'linux'],
+    ['IV_TCPNL', '1'],
+    ['IV_MTU', String(TUN_MTU_MAX)],
+    ...(hasNcp2 ? ([['IV_NCP', '2']] as const) : []),
+    ['IV_CIPHERS', ciphers.join(':')],
+    ['IV_PROTO', String(IV_PROTO)],
+  ]);
+}
+
+const FAMILY = { udp: 0, udp4: 4, udp6: 6 } as const;
+
+export function clientOptions(
+  config: ClientConfig,
+  wrap: WrapKeys,
+  capabilities: PlaneCapabilities,
+): ClientOptions {
+  return {
+    wrap,
+    capabilities,
+    remotes: config.remote.map(({ host, port, proto }) => ({ host, port, family: FAMILY[proto] })),
+    remoteRandom: config.remoteRandom,
+    ciphers: config.dataCiphers,
+    handWindowS: config.handWindow,
+    renegS: config.renegSec,
+    ping: config.keepalive.ping,
+    pingRestart: config.keepalive.pingRestart,
+    retryFirstS: config.connectRetry.first,
+    retryMaxS: config.connectRetry.max,
+    pollTimeoutS: config.serverPollTimeout,
+    tunMtu: config.tunMtu,
+    occ: occ(config),
+    peerInfo: peerInfo(config),
+    device: config.device,
+    routes: config.route,
+    routeNopull: config.routeNopull,
+    metric: config.metric,
+    explicitExitNotify: config.explicitExitNotify > 0,
+  };
+}

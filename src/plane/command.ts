@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control plane's commands as values, carried out on a plane.
+
+import type { PlaneCommand } from '../core/plane.ts';
+import type { PacketPlane, PlaneResult } from './plane.ts';
+
+/** `now` is monotonic milliseconds. */
+export function execute(plane: PacketPlane, command: PlaneCommand, now: number): PlaneResult {
+  switch (command.op) {
+    case 'addPeer':
+      return plane.addPeer(command.peer, now);
+    case 'setPeer':
+      return plane.setPeer(command.change, now);
+    case 'delPeer':
+      return plane.delPeer(command.peerId, now);
+    case 'addKey':
+      return plane.addKey(command.key, now);
+    case 'swapKeys':
+      return plane.swapKeys(command.peerId, now);
+    case 'delKey':
+      return plane.delKey(command.peerId, command.slot, now);
+    case 'sendInner':
+      return plane.sendInner(command.peerId, command.payload, now);
+  }
+}
