@@ -23,7 +23,7 @@ export function readConfigFile(host: Host, directory: string): ConfigFile {
       line: 0,
       rule: `cannot be read: ${bytes.text}`,
     };
-    return { path, servers: [], clients: [], problems: [problem] };
+    return { path, servers: [], clients: [], problems: [problem], readable: false, refused: [] };
   }
   const config = readConfig(path, bytes, { hasAesInstructions: host.hasAesInstructions });
   return { path, ...config };
