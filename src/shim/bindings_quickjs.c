@@ -38,7 +38,8 @@ uint8_t *shim_result_bytes(struct shim_call *call, size_t length)
 {
 	JSContext *context = binding_of(call)->context;
 	uint8_t *data = calloc(1, length ? length : 1);
-	JSValue buffer, array;
+	/* All three: the constructor reads offset and length whatever the count says. */
+	JSValue values[3] = { JS_UNDEFINED, JS_UNDEFINED, JS_UNDEFINED }, buffer, array;
 
 	if (!data)
 		return NULL;
@@ -47,7 +48,8 @@ uint8_t *shim_result_bytes(struct shim_call *call, size_t length)
 		free(data);
 		return NULL;
 	}
-	array = JS_NewTypedArray(context, 1, &buffer, JS_TYPED_ARRAY_UINT8);
+	values[0] = buffer;
+	array = JS_NewTypedArray(context, 3, values, JS_TYPED_ARRAY_UINT8);
 	JS_FreeValue(context, buffer);
 	if (JS_IsException(array))
 		return NULL;

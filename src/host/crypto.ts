@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shim's body of Crypto.
+
+import {
+  AEAD_NONCE_LENGTH,
+  type Aead,
+  CIPHER_KEY_LENGTH,
+  type CipherName,
+  type Crypto,
+  type HashName,
+  type Random,
+} from '../core/crypto.ts';
+import { demand, type RawShim } from './raw.ts';
+
+class ShimAead implements Aead {
+  readonly #shim: RawShim;
+  #handle: number;
+
+  constructor(shim: RawShim, cipher: CipherName, key: Uint8Array) {
+    this.#shim = shim;
+    if (key.length !== CIPHER_KEY_LENGTH[cipher]) throw new RangeError(`${cipher}: wrong key length`);
+    this.#handle = demand(shim, 'aead_key', shim.aead_key(cipher, key));
+  }
+
+  seal(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array {
+    return demand<Uint8Array>(this.#shim, 'seal', this.#shim.aead_seal(this.#handle, nonce, aad, plaintext));
+  }
+
+  open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
+    const opened = this.#shim.aead_open(this.#handle, nonce, aad, sealed);
+    if (typeof opened !== 'number') return opened;
+    // A wrong nonce length or a wiped key is a programmer's error, a wrong tag is a peer's.
+    if (nonce.length !== AEAD_NONCE_LENGTH || this.#handle < 0) demand(this.#shim, 'open', opened);
+    return undefined;
+  }
+
+  wipe(): void {
+    this.#shim.aead_close(this.#handle);
+    this.#handle = -1;
+  }
+}
+
+/** Crypto from OpenSSL through the shim. */
+export function shimCrypto(shim: RawShim): Crypto {
+  return {
+    aead: (cipher, key) => new ShimAead(shim, cipher, key),
+    aes256Ctr: (key, iv, data) => demand<Uint8Array>(shim, 'aes256_ctr', shim.aes256_ctr(key, iv, data)),
+    hash: (name: HashName, data) => demand<Uint8Array>(shim, 'hash', shim.hash(name, data)),
+    hmac: (name: HashName, key, data) => demand<Uint8Array>(shim, 'hmac', shim.hmac(name, key, data)),
+    equal: (a, b) => shim.equal(a, b) === 1,
+  };
+}
+
+/** The library's generator; throws when it has no entropy. */
+export function shimRandom(shim: RawShim): Random {
+  return length => demand<Uint8Array>(shim, 'random_bytes', shim.random_bytes(length));
+}

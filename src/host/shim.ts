@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Host on the C shim, the same for both runtimes.
+
+import { shimCrypto, shimRandom } from './crypto.ts';
+import type { Failure, FileStatus, Files, Host, Result } from './host.ts';
+import { ShimLoop } from './loop.ts';
+import { failure, outcome, type RawShim, type Runtime } from './raw.ts';
+import { Resolver } from './resolver.ts';
+import { connectUnix, listenUnix, openNetlink, openTun, openUdp } from './sockets.ts';
+import { openTlsContext } from './tls.ts';
+
+const KINDS = ['file', 'directory', 'other'] as const;
+
+class ShimFiles implements Files {
+  readonly #shim: RawShim;
+
+  constructor(shim: RawShim) {
+    this.#shim = shim;
+  }
+
+  read(path: string): Result<Uint8Array> {
+    const bytes = this.#shim.file_read(path);
+    return typeof bytes === 'number' ? failure(this.#shim, `read ${path}`, bytes) : bytes;
+  }
+
+  write(path: string, bytes: Uint8Array, mode: number): Failure | undefined {
+    return outcome(this.#shim, `write ${path}`, this.#shim.file_write(path, bytes, mode));
+  }
+
+  status(path: string): Result<FileStatus> {
+    const numbers = this.#shim.file_status(path);
+    if (typeof numbers === 'number') return failure(this.#shim, `status of ${path}`, numbers);
+    return { kind: KINDS[numbers[0]!]!, size: numbers[1]!, mode: numbers[2]!, uid: numbers[3]! };
+  }
+
+  list(path: string): Result<string[]> {
+    const text = this.#shim.file_list(path);
+    if (typeof text === 'number') return failure(this.#shim, `list ${path}`, text);
+    return text.split('/').slice(0, -1).sort();
+  }
+
+  makeDirectory(path: string, mode: number): Failure | undefined {
+    return outcome(this.#shim, `make directory ${path}`, this.#shim.file_make_directory(path, mode));
+  }
+
+  remove(path: string): Failure | undefined {
+    return outcome(this.#shim, `remove ${path}`, this.#shim.file_remove(path));
+  }
+}
+
+/** Everything a Host needs, from a runtime's shim. One for each process: signals and answers are the process's. */
+export function shimHost(runtime: Runtime): Host {
+  const { shim, name, args } = runtime;
+  const loop = new ShimLoop(shim);
+  const monotonicMs = () => shim.clock_monotonic();
+  const resolver = new Resolver(shim, loop, monotonicMs);
+  const [uid, pid, aes] = shim.identity();
+  return {
+    runtime: name,
+    args,
+    crypto: shimCrypto(shim),
+    random: shimRandom(shim),
+    loop,
+    files: new ShimFiles(shim),
+    monotonicMs,
+    wallS: () => shim.clock_wall(),
+    openUdp: options => openUdp(shim, options),
+    openTun: device => openTun(shim, device),
+    openNetlink: (protocol, receiveBuffer) => openNetlink(shim, protocol, receiveBuffer),
+    listenUnix: (path, mode) => listenUnix(shim, path, mode),
+    connectUnix: path => connectUnix(shim, path),
+    tlsContext: options => openTlsContext(shim, options),
+    resolve: (host, family, callback) => resolver.resolve(host, family, callback),
+    hasAesInstructions: aes === 1,
+    uid: uid!,
+    pid: pid!,
+    print: (fd, text) => {
+      // A closed terminal or pipe is nobody's concern here.
+      shim.print(fd, text.replaceAll('\0', '\ufffd'));
+    },
+    syslog: (level, text) => {
+      shim.syslog(level, text.replaceAll('\0', '\ufffd'));
+    },
+    exit: code => runtime.exit(code),
+  };
+}
