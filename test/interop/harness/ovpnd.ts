@@ -76,10 +76,10 @@ export class Ovpnd {
     this.tunnel = sections[0]!.name;
     this.runtime = options.runtime ?? 'quickjs';
     this.dir = world.folder(`ovpnd-${this.tunnel}-${namespace.name}`);
-    this.env = { OVPND_RUN_DIR: join(this.dir, 'run'), ...SANITIZERS };
+    this.env = { ...SANITIZERS };
     writeUci(this.dir, sections);
     const command = options.command ?? COMMANDS[this.runtime];
-    const words = [...(options.before ?? []), ...command, 'run', this.tunnel, '-c', this.dir];
+    const words = [...(options.before ?? []), ...command, 'run', this.tunnel, '-c', this.dir, '-r', join(this.dir, 'run')];
     const name = `ovpnd ${this.tunnel} (${this.runtime})`;
     this.process = world.spawn(name, namespace, words, { env: this.env, clean: options.clean ?? true });
   }
@@ -90,7 +90,7 @@ export class Ovpnd {
 
   /** Runs another command of the same executable against this daemon. */
   async ask(...words: readonly string[]): Promise<{ code: number | null; output: string }> {
-    const child = new Process('ovpnd', [...COMMANDS[this.runtime], ...words], { env: this.env });
+    const child = new Process('ovpnd', [...COMMANDS[this.runtime], ...words, '-r', join(this.dir, 'run')], { env: this.env });
     const { code } = await child.ended(10_000);
     return { code, output: child.output };
   }
