@@ -47,9 +47,7 @@ export const controlPacket: fc.Arbitrary<ControlPacket> = fc
   }));
 
 /** Text without NUL and lone surrogates. */
-export const wireText = fc
-  .string({ unit: 'grapheme', maxLength: 40 })
-  .map(text => text.replaceAll('\0', ''));
+export const wireText = fc.string({ unit: 'grapheme', maxLength: 40 }).map(text => text.replaceAll('\0', ''));
 
 const random = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 

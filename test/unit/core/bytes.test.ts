@@ -74,7 +74,21 @@ describe('core/bytes', () => {
 
   it('decodeUtf8 agrees with TextDecoder on valid and broken bytes', () => {
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-    const lead = fc.constantFrom(0x00, 0x41, 0x80, 0xbf, 0xc0, 0xc2, 0xe0, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff);
+    const lead = fc.constantFrom(
+      0x00,
+      0x41,
+      0x80,
+      0xbf,
+      0xc0,
+      0xc2,
+      0xe0,
+      0xed,
+      0xef,
+      0xf0,
+      0xf4,
+      0xf5,
+      0xff,
+    );
     const broken = fc
       .array(fc.oneof(lead, fc.integer({ min: 0x80, max: 0xbf }), fc.integer({ min: 0, max: 255 })))
       .map(list => new Uint8Array(list));

@@ -29,7 +29,11 @@ function pairs(): { name: string; a: WrapKeys; b: WrapKeys }[] {
     { name: 'none', a: noWrap(), b: noWrap() },
     { name: 'tls-auth 1/0', a: tlsAuthKeys(KEY, 1, 'SHA1'), b: tlsAuthKeys(KEY, 0, 'SHA1') },
     { name: 'tls-auth 0/1', a: tlsAuthKeys(KEY, 0, 'SHA256'), b: tlsAuthKeys(KEY, 1, 'SHA256') },
-    { name: 'tls-auth bidirectional', a: tlsAuthKeys(KEY, undefined, 'SHA512'), b: tlsAuthKeys(KEY, undefined, 'SHA512') },
+    {
+      name: 'tls-auth bidirectional',
+      a: tlsAuthKeys(KEY, undefined, 'SHA512'),
+      b: tlsAuthKeys(KEY, undefined, 'SHA512'),
+    },
     { name: 'tls-crypt c>s', a: tlsCryptKeys(KEY, 'client'), b: tlsCryptKeys(KEY, 'server') },
     { name: 'tls-crypt s>c', a: tlsCryptKeys(KEY, 'server'), b: tlsCryptKeys(KEY, 'client') },
   ];
