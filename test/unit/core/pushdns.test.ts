@@ -125,4 +125,3 @@ describe('core/pushdns', () => {
     equal(parsePush(both).domains.length, 10);
   });
 });
-

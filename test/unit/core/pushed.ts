@@ -27,4 +27,3 @@ export function refused(...options: string[]): string {
   equal(pushed.refused.length, 1, options.join());
   return pushed.refused[0]!.reason;
 }
-

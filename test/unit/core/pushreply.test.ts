@@ -209,4 +209,3 @@ describe('core/pushreply: routes', () => {
     ok(ignored('redirect-gateway def1 evil ipv6'));
   });
 });
-
