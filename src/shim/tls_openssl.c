@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tls.h on OpenSSL 3. */
 #include <openssl/bio.h>
-#include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "tls.h"
+#include "certificate_openssl.h"
 
 #define PEM_MAX (1 << 20)
 /* More than any flight of a handshake: a peer that makes us store more is up to something. */
 #define UNREAD_MAX (1 << 20)
 #define CHAIN_MAX 16
-#define SERIAL_BITS_MAX 512
 #define CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL"
 
 struct tls_context {
@@ -37,109 +33,6 @@ struct tls_session {
 	char verify_error[TLS_TEXT_MAX], error[TLS_TEXT_MAX];
 };
 
-/* Texts from a peer may carry anything; what is logged and shown is printable ASCII on one line. */
-static void sanitise(char *text)
-{
-	for (; *text; text++)
-		if (*text < 0x20 || *text > 0x7e)
-			*text = '_';
-}
-
-static int64_t seconds(const ASN1_TIME *when)
-{
-	struct tm tm = { 0 };
-
-	return ASN1_TIME_to_tm(when, &tm) == 1 ? timegm(&tm) : 0;
-}
-
-/* ---- Certificates ---- */
-
-/* NULL when good, else why the names in this certificate cannot be believed. */
-static const char *read_name(X509_NAME *name, struct tls_peer *peer)
-{
-	const char *why = NULL;
-	int length;
-	BIO *text;
-
-	for (int i = 0; i < X509_NAME_entry_count(name) && !why; i++) {
-		X509_NAME_ENTRY *entry = X509_NAME_get_entry(name, i);
-		unsigned char *utf8 = NULL;
-
-		length = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(entry));
-		if (length < 0)
-			why = "certificate subject is malformed";
-		/* `good.example\0evil` must not pass for `good.example`. */
-		else if (memchr(utf8, 0, length))
-			why = "certificate subject contains NUL";
-		else if (OBJ_obj2nid(X509_NAME_ENTRY_get_object(entry)) != NID_commonName)
-			;
-		else if (length > TLS_COMMON_NAME_MAX)
-			why = "certificate common name is longer than 64 characters";
-		else
-			memcpy(peer->common_name, utf8, length + 1);
-		OPENSSL_free(utf8);
-	}
-	if (why)
-		return why;
-	text = BIO_new(BIO_s_mem());
-	if (!text)
-		return "no memory";
-	/* The form of OpenVPN: `C=KG, ST=NA, CN=x`. */
-	X509_NAME_print_ex(text, name, 0, XN_FLAG_SEP_CPLUS_SPC | XN_FLAG_FN_SN | ASN1_STRFLGS_UTF8_CONVERT |
-			   ASN1_STRFLGS_ESC_CTRL);
-	if (BIO_pending(text) >= (int)sizeof(peer->subject))
-		why = "certificate subject is too long";
-	else if ((length = BIO_read(text, peer->subject, sizeof(peer->subject) - 1)) > 0)
-		peer->subject[length] = 0;
-	BIO_free(text);
-	sanitise(peer->common_name);
-	sanitise(peer->subject);
-	return why;
-}
-
-static const char *read_certificate(X509 *certificate, struct tls_peer *peer)
-{
-	const char *why;
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned int length = 0;
-	BIGNUM *serial;
-	char *decimal;
-
-	memset(peer, 0, sizeof(*peer));
-	why = read_name(X509_get_subject_name(certificate), peer);
-	if (why)
-		return why;
-	if (X509_digest(certificate, EVP_sha256(), digest, &length) != 1 || length != 32)
-		return "certificate cannot be hashed";
-	for (unsigned int i = 0; i < length; i++)
-		snprintf(peer->fingerprint + 2 * i, 3, "%02x", digest[i]);
-	serial = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), NULL);
-	if (!serial || BN_num_bits(serial) > SERIAL_BITS_MAX) {
-		BN_free(serial);
-		return "certificate serial number is too long";
-	}
-	decimal = BN_bn2dec(serial);
-	snprintf(peer->serial, sizeof(peer->serial), "%s", decimal ? decimal : "");
-	OPENSSL_free(decimal);
-	BN_free(serial);
-	peer->not_after = seconds(X509_get0_notAfter(certificate));
-	return NULL;
-}
-
-/* remote-cert-tls: keyUsage must be there, and the extended key usage must name the role. */
-static const char *check_usage(X509 *leaf, enum tls_role role)
-{
-	uint32_t flags = X509_get_extension_flags(leaf);
-	uint32_t wanted = role == TLS_SERVER ? XKU_SSL_SERVER : XKU_SSL_CLIENT;
-
-	if (!(flags & EXFLAG_KUSAGE))
-		return "certificate has no key usage (remote_cert_tls)";
-	if (!(flags & EXFLAG_XKUSAGE) || !(X509_get_extended_key_usage(leaf) & wanted))
-		return role == TLS_SERVER ? "certificate is not for a server (remote_cert_tls)" :
-					    "certificate is not for a client (remote_cert_tls)";
-	return NULL;
-}
-
 static void keep_verify_error(struct tls_session *session, const char *why, X509 *certificate)
 {
 	char name[TLS_COMMON_NAME_MAX + 1] = "";
@@ -150,7 +43,7 @@ static void keep_verify_error(struct tls_session *session, const char *why, X509
 		X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof(name));
 	snprintf(session->verify_error, sizeof(session->verify_error), "certificate verify failed: %s%s%s%s", why,
 		 name[0] ? " (CN=" : "", name, name[0] ? ")" : "");
-	sanitise(session->verify_error);
+	certificate_sanitise(session->verify_error);
 }
 
 static int on_certificate(int good, X509_STORE_CTX *store)
@@ -170,9 +63,9 @@ static int on_certificate(int good, X509_STORE_CTX *store)
 		return 0;
 	}
 	if (X509_STORE_CTX_get_error_depth(store) == 0 && certificate) {
-		why = read_certificate(certificate, &peer);
+		why = certificate_read(certificate, &peer);
 		if (!why && session->remote_cert_tls != TLS_NO_ROLE)
-			why = check_usage(certificate, session->remote_cert_tls);
+			why = certificate_check_usage(certificate, session->remote_cert_tls);
 	}
 	if (why) {
 		keep_verify_error(session, why, certificate);
@@ -280,7 +173,7 @@ static bool load_identity(struct tls_context *context, const struct tls_options 
 			  struct tls_problem *problem)
 {
 	STACK_OF(X509) *list, *extra;
-	bool good;
+	bool good, has_chain;
 
 	if (!options->cert.data) {
 		if (options->key.data || context->role == TLS_SERVER)
@@ -297,8 +190,17 @@ static bool load_identity(struct tls_context *context, const struct tls_options 
 	else
 		good = load_chain(context, list, 1, "cert", problem) &&
 		       load_key(context, options->key, sk_X509_value(list, 0), problem);
-	context->not_after = seconds(X509_get0_notAfter(sk_X509_value(list, 0)));
+	context->not_after = certificate_seconds(X509_get0_notAfter(sk_X509_value(list, 0)));
+	has_chain = sk_X509_num(list) > 1;
 	sk_X509_pop_free(list, X509_free);
+	/*
+	 * Without an own chain the intermediates are looked for in `ca`, as OpenVPN does; but the root, which
+	 * the peer has or does not believe, is not sent: it would cost each handshake a packet or two.
+	 */
+	SSL_CTX_set_mode(context->ssl, SSL_MODE_NO_AUTO_CHAIN);
+	if (good && !has_chain && !options->extra_certs.data)
+		SSL_CTX_build_cert_chain(context->ssl, SSL_BUILD_CHAIN_FLAG_NO_ROOT |
+					 SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR | SSL_BUILD_CHAIN_FLAG_CLEAR_ERROR);
 	if (!good || !options->extra_certs.data)
 		return good;
 	extra = read_certificates(options->extra_certs);
@@ -479,7 +381,7 @@ static void fail(struct tls_session *session, int result)
 		text = ERR_reason_error_string(error);
 	}
 	snprintf(session->error, sizeof(session->error), "%s%s", before, text ? text : "TLS failed");
-	sanitise(session->error);
+	certificate_sanitise(session->error);
 	ERR_clear_error();
 }
 
@@ -550,7 +452,7 @@ bool tls_peer(const struct tls_session *session, struct tls_peer *peer)
 	if (!SSL_is_init_finished(session->ssl))
 		return false;
 	certificate = SSL_get0_peer_certificate(session->ssl);
-	return certificate && !read_certificate(certificate, peer);
+	return certificate && !certificate_read(certificate, peer);
 }
 
 bool tls_export(struct tls_session *session, const char *label, uint8_t *out, size_t length)

@@ -95,7 +95,16 @@ const hostile = {
 /** Values that fit none of the types, and per type those that fit only others. */
 const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   i: ['1', null, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 60, 1n, new Uint8Array(1), hostile, true],
-  b: ['x', 1, null, [1, 2], new ArrayBuffer(4), new Uint16Array(2), hostile, new DataView(new ArrayBuffer(1))],
+  b: [
+    'x',
+    1,
+    null,
+    [1, 2],
+    new ArrayBuffer(4),
+    new Uint16Array(2),
+    hostile,
+    new DataView(new ArrayBuffer(1)),
+  ],
   s: [1, null, new Uint8Array(1), hostile, 'a\0b', Symbol('x')],
 };
 
@@ -109,30 +118,62 @@ function refused(run: () => unknown, name: string): boolean {
 }
 
 /** Numbers that are no handles, or of no kind that fits. */
-const HANDLES = [-1, 0, 1, 63, 2 ** 20, 2 ** 20 + 1, 2 ** 31, 2 ** 32 + 5, Number.MAX_SAFE_INTEGER, -(2 ** 40)];
+const HANDLES = [
+  -1,
+  0,
+  1,
+  63,
+  2 ** 20,
+  2 ** 20 + 1,
+  2 ** 31,
+  2 ** 32 + 5,
+  Number.MAX_SAFE_INTEGER,
+  -(2 ** 40),
+];
 
 /** Throws through `check` at the first function that takes what it must refuse. */
 export function refusals(check: Check): void {
   const shim = currentRuntime().shim as unknown as Record<string, AnyFunction>;
   const known = [...Object.keys(SIGNATURES), ...PLAIN].sort().join();
   check(Object.keys(shim).sort().join() === known, 'every function is in the table of this test');
-  for (const name of PLAIN) check(refused(() => shim[name]!(1), name), `${name} with an argument`);
+  for (const name of PLAIN)
+    check(
+      refused(() => shim[name]!(1), name),
+      `${name} with an argument`,
+    );
   for (const [name, types] of Object.entries(SIGNATURES)) {
     const good = Array.from(types, type => GOOD[type]);
-    check(refused(() => shim[name]!(), name), `${name} without arguments`);
-    check(refused(() => shim[name]!(...good, 0), name), `${name} with too many arguments`);
+    check(
+      refused(() => shim[name]!(), name),
+      `${name} without arguments`,
+    );
+    check(
+      refused(() => shim[name]!(...good, 0), name),
+      `${name} with too many arguments`,
+    );
     for (let i = 0; i < types.length; i++) {
       for (const wrong of WRONG[types[i]!]!) {
         const values = good.slice();
         values[i] = wrong;
-        check(refused(() => shim[name]!(...values), name), `${name}: argument ${i} of ${typeof wrong}`);
+        check(
+          refused(() => shim[name]!(...values), name),
+          `${name}: argument ${i} of ${typeof wrong}`,
+        );
       }
     }
   }
   staleHandles(shim, check);
 }
 
-const MAKERS = ['udp_open', 'netlink_open', 'tls_context', 'exit', 'signal_watch', 'error_text', 'random_bytes'];
+const MAKERS = [
+  'udp_open',
+  'netlink_open',
+  'tls_context',
+  'exit',
+  'signal_watch',
+  'error_text',
+  'random_bytes',
+];
 
 function staleHandles(shim: Record<string, AnyFunction>, check: Check): void {
   for (const [name, types] of Object.entries(SIGNATURES)) {

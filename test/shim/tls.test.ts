@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+// TLS sessions joined in memory: what is accepted, what is refused, and in which words.
+
+import assert from 'node:assert/strict';
+import type { TlsEngine } from '../../src/core/tls.ts';
+import type { TlsContext, TlsFailure, TlsOptions } from '../../src/host/host.ts';
+import {
+  encryptKey,
+  endOfLife,
+  fingerprint,
+  type Identity,
+  makeAuthority,
+  makeLeaf,
+} from './certificates.ts';
+import { newHost } from './support.ts';
+
+const host = newHost();
+const text = (words: string) => new TextEncoder().encode(words);
+
+let ca: Identity;
+let otherCa: Identity;
+let server: Identity;
+let client: Identity;
+
+type Side = Partial<TlsOptions>;
+
+function context(options: TlsOptions): TlsContext {
+  const made = host.tlsContext(options);
+  if ('failed' in made) throw new Error(`${made.option}: ${made.text}`);
+  return made;
+}
+
+function refusal(options: Side): TlsFailure {
+  const made = host.tlsContext({ role: 'client', versionMin: '1.2', verifyPeer: 'none', ...options });
+  assert.ok('failed' in made, 'the options were taken');
+  return made;
+}
+
+/** Two ends, not yet joined. Defaults: mutual certificates of one authority. */
+function pair(serverSide: Side = {}, clientSide: Side = {}): { client: TlsEngine; server: TlsEngine } {
+  const common = { versionMin: '1.2', verifyPeer: 'require', ca: ca.cert } as const;
+  const open = (options: TlsOptions) => {
+    const made = context(options);
+    const engine = made.open();
+    // A session outlives its context.
+    made.close();
+    return engine;
+  };
+  return {
+    server: open({ ...common, ...server, role: 'server', ...serverSide }),
+    client: open({ ...common, ...client, role: 'client', ...clientSide }),
+  };
+}
+
+/** Carries bytes in small pieces until neither end has any; returns how many flights it took. */
+function join(a: TlsEngine, b: TlsEngine): number {
+  let flights = 0;
+  for (let moved = true; moved; flights++) {
+    moved = false;
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      from.status();
+      for (let piece = from.pull(700); piece !== undefined; piece = from.pull(700)) {
+        assert.ok(piece.length > 0 && piece.length <= 700);
+        to.feed(piece);
+        to.status();
+        moved = true;
+      }
+    }
+  }
+  return flights;
+}
+
+function close(ends: { client: TlsEngine; server: TlsEngine }): void {
+  for (const end of [ends.client, ends.server]) {
+    end.close();
+    end.close();
+    assert.equal(end.status(), 'failed');
+    assert.equal(end.write(text('late')), false);
+    assert.equal(end.read(), undefined);
+    assert.equal(end.pull(100), undefined);
+    assert.equal(end.peerCertificate(), undefined);
+  }
+}
+
+/** A handshake that must fail: the error of each end. */
+function errors(serverSide: Side, clientSide: Side): { client: string; server: string } {
+  const ends = pair(serverSide, clientSide);
+  join(ends.client, ends.server);
+  const found = { client: ends.client.error(), server: ends.server.error() };
+  const failed = [ends.client.status(), ends.server.status()].includes('failed');
+  assert.ok(failed, `the handshake was accepted: ${JSON.stringify(found)}`);
+  close(ends);
+  return found;
+}
+
+describe('TLS', () => {
+  before(() => {
+    ca = makeAuthority('test-ca');
+    otherCa = makeAuthority('other-ca');
+    server = makeLeaf('server', { authority: 'test-ca', usage: 'serverAuth' });
+    client = makeLeaf('client', {
+      authority: 'test-ca',
+      usage: 'clientAuth',
+      serial: '12345678901234567890',
+    });
+  });
+
+  for (const version of ['1.2', '1.3']) {
+    it(`shakes hands, talks and exports with TLS ${version}`, () => {
+      const ends = pair({ versionMin: version, versionMax: version });
+      assert.equal(ends.client.status(), 'handshake');
+      assert.ok(ends.client.pending());
+      assert.equal(ends.client.write(text('early')), false);
+      assert.equal(ends.client.description(), '');
+      assert.equal(ends.client.peerCertificate(), undefined);
+      assert.throws(() => ends.client.exportKey('label', 16));
+      join(ends.client, ends.server);
+      assert.equal(ends.client.status(), 'established', ends.client.error());
+      assert.equal(ends.server.status(), 'established', ends.server.error());
+      const words = ends.server.description();
+      assert.match(words, new RegExp(`^TLSv${version} ${version === '1.2' ? 'ECDHE-' : 'TLS_'}`));
+      assert.equal(ends.client.description(), words);
+      const label = 'EXPORTER-OpenVPN-datakeys';
+      assert.deepEqual(ends.client.exportKey(label, 256), ends.server.exportKey(label, 256));
+      assert.notDeepEqual(ends.client.exportKey(label, 32), ends.client.exportKey('EXPORTER-other', 32));
+      assert.throws(() => ends.client.exportKey(label, 0));
+      assert.throws(() => ends.client.exportKey(label, 1 << 20));
+      // One record each, in order, whatever their sizes.
+      for (const size of [1, 700, 16_384])
+        assert.ok(ends.client.write(new Uint8Array(size).fill(size & 0xff)));
+      assert.equal(ends.client.write(new Uint8Array(16_385)), false);
+      assert.equal(ends.client.write(new Uint8Array(0)), false);
+      join(ends.client, ends.server);
+      for (const size of [1, 700, 16_384]) assert.equal(ends.server.read()?.length, size);
+      assert.equal(ends.server.read(), undefined);
+      assert.ok(ends.server.write(text('PUSH_REPLY')));
+      join(ends.client, ends.server);
+      assert.deepEqual(ends.client.read(), text('PUSH_REPLY'));
+      close(ends);
+    });
+  }
+
+  it('tells who the peer is', () => {
+    const ends = pair();
+    join(ends.client, ends.server);
+    assert.deepEqual(ends.server.peerCertificate(), {
+      commonName: 'client',
+      subject: 'C=KG, ST=NA, CN=client',
+      fingerprint: fingerprint('client'),
+      serial: '12345678901234567890',
+      notAfterS: endOfLife('client'),
+    });
+    assert.equal(ends.client.peerCertificate()?.commonName, 'server');
+    close(ends);
+    const made = context({ role: 'server', versionMin: '1.2', verifyPeer: 'none', ...server });
+    assert.equal(made.notAfterS, endOfLife('server'));
+    made.close();
+    assert.throws(() => made.open());
+  });
+
+  it('offers nothing to resume, no name and no compression', () => {
+    const ends = pair({ versionMax: '1.2' }, { versionMin: '1.2' });
+    assert.equal(ends.client.status(), 'handshake');
+    const hello = Buffer.from(ends.client.pull(4000)!);
+    const extensions = extensionsOf(hello);
+    assert.ok(!extensions.includes(0), 'server name');
+    assert.ok(!extensions.includes(35), 'session ticket');
+    assert.ok(!extensions.includes(16), 'application protocol');
+    assert.ok(!extensions.includes(41), 'pre-shared key');
+    close(ends);
+  });
+
+  it('sends no session tickets', () => {
+    const ends = pair({ versionMin: '1.3' });
+    join(ends.client, ends.server);
+    assert.equal(ends.server.pending(), false);
+    // The client's last flight is answered by nothing at all.
+    const again = pair({ versionMin: '1.3' });
+    again.client.status();
+    again.server.feed(again.client.pull(65_536)!);
+    again.server.status();
+    again.client.feed(again.server.pull(65_536)!);
+    again.client.status();
+    again.server.feed(again.client.pull(65_536)!);
+    assert.equal(again.server.status(), 'established');
+    assert.equal(again.server.pull(65_536), undefined);
+    close(ends);
+    close(again);
+  });
+
+  it('refuses certificates, and says why', () => {
+    const expired = makeLeaf('expired', { authority: 'test-ca', usage: 'serverAuth', days: -1 });
+    const stranger = makeLeaf('stranger', { authority: 'other-ca', usage: 'clientAuth' });
+    assert.equal(
+      errors(expired, {}).client,
+      'certificate verify failed: certificate has expired (CN=expired)',
+    );
+    const unknown = errors({}, stranger);
+    assert.match(unknown.server, /^certificate verify failed: unable to get local issuer certificate \(CN=/);
+    assert.equal(unknown.client, 'peer sent alert: unknown CA');
+    const wrongCa = errors({}, { ca: otherCa.cert });
+    assert.match(wrongCa.client, /^certificate verify failed: unable to get local issuer certificate/);
+    assert.equal(wrongCa.server, 'peer sent alert: unknown CA');
+    assert.equal(
+      errors(client, {}).client,
+      'certificate verify failed: unsupported certificate purpose (CN=client)',
+    );
+    assert.match(errors({}, server).server, /^certificate verify failed: unsupported certificate purpose/);
+  });
+
+  it('wants a certificate, or not', () => {
+    const none = { cert: undefined, key: undefined } as unknown as Side;
+    assert.equal(errors({}, none).server, 'peer sent no certificate');
+    const ends = pair({ verifyPeer: 'optional' }, none);
+    join(ends.client, ends.server);
+    assert.equal(ends.server.status(), 'established');
+    assert.equal(ends.server.peerCertificate(), undefined);
+    close(ends);
+    const stranger = makeLeaf('stranger2', { authority: 'other-ca', usage: 'clientAuth' });
+    assert.match(errors({ verifyPeer: 'optional' }, stranger).server, /unable to get local issuer/);
+  });
+
+  it('lets the fingerprint decide where there is no CA', () => {
+    const stranger = makeLeaf('stranger3', { authority: 'other-ca', usage: 'clientAuth', days: -1 });
+    const ends = pair({ ca: undefined } as unknown as Side, stranger);
+    join(ends.client, ends.server);
+    assert.equal(ends.server.status(), 'established', ends.server.error());
+    assert.equal(ends.server.peerCertificate()?.fingerprint, fingerprint('stranger3'));
+    close(ends);
+    const none = { cert: undefined, key: undefined } as unknown as Side;
+    assert.equal(errors({ ca: undefined } as unknown as Side, none).server, 'peer sent no certificate');
+  });
+
+  it('holds the peer to remote_cert_tls', () => {
+    const ends = pair({ remoteCertTls: 'client' }, { remoteCertTls: 'server' });
+    join(ends.client, ends.server);
+    assert.equal(ends.client.status(), 'established', ends.client.error());
+    assert.equal(ends.server.status(), 'established', ends.server.error());
+    close(ends);
+    const plain = makeLeaf('plain', { authority: 'test-ca' });
+    assert.match(errors(plain, { remoteCertTls: 'server' }).client, /no key usage \(remote_cert_tls\)/);
+    const half = makeLeaf('half', { authority: 'test-ca', usage: 'serverAuth', keyUsage: false });
+    assert.match(errors(half, { remoteCertTls: 'server' }).client, /no key usage \(remote_cert_tls\)/);
+    const noCa = { ca: undefined, remoteCertTls: 'server' } as unknown as Side;
+    assert.match(errors(client, noCa).client, /not for a server \(remote_cert_tls\)/);
+  });
+
+  it('refuses names that lie', () => {
+    const long = `/CN=${'n'.repeat(60)}/CN=${'m'.repeat(64)}`;
+    const ends = pair({}, makeLeaf('long', { authority: 'test-ca', usage: 'clientAuth', subject: long }));
+    join(ends.client, ends.server);
+    assert.equal(ends.server.peerCertificate()?.commonName, 'm'.repeat(64));
+    close(ends);
+    const odd = makeLeaf('odd', { authority: 'test-ca', usage: 'clientAuth', subject: '/CN=a\tb\u00e9' });
+    const oddEnds = pair({}, odd);
+    join(oddEnds.client, oddEnds.server);
+    assert.match(oddEnds.server.peerCertificate()!.commonName, /^a_b_+$/);
+    assert.match(oddEnds.server.peerCertificate()!.subject, /^CN=a[\x20-\x7e]+$/);
+    close(oddEnds);
+  });
+
+  it('finds no common version, cipher or group', () => {
+    const versions = errors({ versionMin: '1.3' }, { versionMax: '1.2' });
+    assert.match(versions.server, /^no shared TLS version/);
+    assert.match(versions.client, /^no shared TLS version/);
+    const suites = errors(
+      { versionMax: '1.2', cipherList: 'ECDHE-ECDSA-AES128-GCM-SHA256' },
+      { versionMax: '1.2', cipherList: 'ECDHE-ECDSA-AES256-GCM-SHA384' },
+    );
+    assert.equal(suites.server, 'no shared cipher');
+    assert.match(suites.client, /^peer sent alert: handshake failure$/);
+    assert.notEqual(errors({ groups: 'P-256' }, { groups: 'X25519' }).server, '');
+  });
+
+  it('leaves the alert to be pulled after a failure', () => {
+    const ends = pair({}, { ca: otherCa.cert });
+    ends.client.status();
+    ends.server.feed(ends.client.pull(65_536)!);
+    ends.server.status();
+    ends.client.feed(ends.server.pull(65_536)!);
+    assert.equal(ends.client.status(), 'failed');
+    assert.ok(ends.client.pending());
+    const alert = ends.client.pull(65_536)!;
+    assert.ok(alert.length > 0);
+    ends.server.feed(alert);
+    assert.equal(ends.server.status(), 'failed');
+    assert.match(ends.server.error(), /^peer sent alert: /);
+    close(ends);
+    assert.match(ends.client.error(), /^certificate verify failed/, 'the reason outlives the session');
+  });
+
+  it('survives garbage', () => {
+    for (let seed = 1; seed <= 200; seed++) {
+      const ends = pair();
+      ends.client.status();
+      const hello = ends.client.pull(65_536)!;
+      hello[(seed * 7919) % hello.length]! ^= 1 << (seed % 8);
+      ends.server.feed(hello);
+      ends.server.status();
+      ends.server.feed(host.random(200));
+      ends.server.status();
+      ends.client.feed(host.random(100));
+      assert.equal(ends.client.status() === 'failed' || !ends.client.pending(), true);
+      assert.match(ends.client.error(), /^[\x20-\x7e]*$/);
+      ends.client.close();
+      ends.server.close();
+    }
+    const flood = pair();
+    for (let i = 0; i < 20; i++) flood.server.feed(new Uint8Array(65_536));
+    assert.equal(flood.server.status(), 'failed');
+    close(flood);
+  });
+
+  it('names the option at fault', () => {
+    const junk = text('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
+    const both = { cert: server.cert, key: server.key };
+    assert.deepEqual(refusal({ ca: text('x') }), {
+      failed: true,
+      option: 'ca',
+      text: 'not a PEM certificate',
+    });
+    assert.equal(refusal({ ca: new Uint8Array(0) }).option, 'ca');
+    assert.equal(refusal({ ca: junk }).text, 'not a PEM certificate');
+    assert.equal(refusal({ cert: text('x'), key: server.key }).text, 'not a PEM certificate');
+    assert.deepEqual(refusal({ cert: server.cert, key: client.key }), {
+      failed: true,
+      option: 'key',
+      text: 'does not match the certificate',
+    });
+    const encrypted = refusal({ cert: server.cert, key: encryptKey('server') });
+    assert.equal(encrypted.option, 'key');
+    assert.equal(encrypted.text, 'is encrypted; passwords are not supported');
+    assert.equal(refusal({ cert: server.cert, key: server.cert }).text, 'not a PEM private key');
+    assert.equal(refusal({ cert: server.cert }).option, 'key');
+    assert.equal(refusal({ key: server.key }).option, 'cert');
+    assert.equal(refusal({ role: 'server' }).option, 'cert');
+    assert.equal(refusal({ ...both, extraCerts: text('x') }).option, 'extra_certs');
+    assert.equal(refusal({ versionMin: '1.1' }).option, 'tls_version_min');
+    assert.equal(refusal({ versionMin: '1.3', versionMax: '1.2' }).option, 'tls_version_min');
+    assert.equal(refusal({ cipherList: 'NOTHING' }).option, 'tls_cipher');
+    assert.equal(refusal({ cipherSuites: 'NOTHING' }).option, 'tls_ciphersuites');
+    assert.equal(refusal({ groups: 'NOTHING' }).option, 'tls_groups');
+  });
+
+  it('sends the chain of the certificate file and of extra_certs', () => {
+    const good = pair({ ...server, cert: Buffer.concat([server.cert, ca.cert]), extraCerts: otherCa.cert });
+    join(good.client, good.server);
+    assert.equal(good.client.status(), 'established', good.client.error());
+    close(good);
+  });
+});
+
+/** Numbers of the extensions of a ClientHello record. */
+function extensionsOf(hello: Buffer): number[] {
+  let at = 5 + 4 + 2 + 32;
+  at += 1 + hello[at]!;
+  at += 2 + hello.readUInt16BE(at);
+  at += 1 + hello[at]!;
+  const end = at + 2 + hello.readUInt16BE(at);
+  const numbers: number[] = [];
+  for (at += 2; at < end; at += 4 + hello.readUInt16BE(at + 2)) numbers.push(hello.readUInt16BE(at));
+  return numbers;
+}
