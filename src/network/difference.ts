@@ -13,6 +13,8 @@ export const OVPND_ROUTE_PROTOCOL = 0x6f;
 /** What the kernel makes of metric 0 for IPv6. */
 const IPV6_METRIC_DEFAULT = 1024;
 const RT_TABLE_LOCAL = 255;
+/** Routes the kernel makes for an address. */
+const RTPROT_KERNEL = 2;
 
 /** A route's place in the kernel's table: two routes with one key cannot stand side by side. */
 export function routeKey(destination: Prefix, metric: number): string {
@@ -165,11 +167,20 @@ function isUsable(hop: Hop, index: number): boolean {
   return hop.index !== index && (hop.flags & RTNH_F_DEAD) === 0;
 }
 
+/**
+ * A route's hop as a way. The source is kept where somebody chose it; a copy of the one the kernel gives to connected
+ * networks would only make the host route vanish with that address.
+ */
+function wayOf(hop: Hop, route: Route): Way {
+  const isChosen = route.source !== undefined && route.protocol !== RTPROT_KERNEL;
+  return { hop, ...(isChosen && { source: route.source }) };
+}
+
 /** The way a hop belongs to: with the flags and the source of the best route that has this hop. */
 export function wayWith(hop: Hop, beside: readonly Route[]): Way | undefined {
   for (const route of beside) {
     const same = route.hops.find(other => sameHop(hop, other));
-    if (same) return { hop: same, ...(route.source && { source: route.source }) };
+    if (same) return wayOf(same, route);
   }
   return undefined;
 }
@@ -178,5 +189,5 @@ export function wayWith(hop: Hop, beside: readonly Route[]): Way | undefined {
 export function bestWay(beside: readonly Route[], index: number): Way | undefined {
   const route = beside.find(candidate => candidate.table === RT_TABLE_MAIN);
   const hop = route?.hops.find(candidate => isUsable(candidate, index));
-  return hop && { hop, ...(route?.source && { source: route.source }) };
+  return route && hop && wayOf(hop, route);
 }

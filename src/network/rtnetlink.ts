@@ -3,8 +3,9 @@
 // the difference. Every item stands alone: one that fails becomes one line and the others go on.
 //
 // Order within apply(), each step needing the ones before it:
-//   MTU (below 1280 a device has no IPv6) -> no automatic link-local address -> addresses -> up -> host routes to
-//   the outside -> tunnel routes -> host routes no longer wanted.
+//   MTU (below 1280 a device has no IPv6) -> no automatic link-local address -> up -> addresses (on a device that
+//   is down, the kernel forgets the route to the other end of an IPv6 address) -> host routes to the outside ->
+//   tunnel routes -> host routes no longer wanted.
 
 import { contains, network } from '../core/address.ts';
 import type { WantedNetwork } from '../core/network.ts';
@@ -93,8 +94,8 @@ class KernelNetwork implements RtnetlinkNetwork {
 
     const changesBefore = run.changes;
     setLink(run, link, wanted.mtu);
-    this.#setAddresses(run, index, addresses);
     if ((link.flags & IFF_UP) === 0) run.setUp(link, true);
+    this.#setAddresses(run, index, addresses);
     if (plans === undefined) return;
 
     for (const plan of plans) {
