@@ -171,7 +171,11 @@ export function readConfig(file: string, bytes: Uint8Array, defaults: ConfigDefa
   const good = drafts.filter(draft => !draft.bad);
   const peers = good.filter(draft => draft.type === 'peer').map(draft => record<PeerConfig>(draft, {}));
   const byTunnel = new Map<string, PeerConfig[]>();
-  for (const peer of peers) byTunnel.set(peer.tunnel, [...(byTunnel.get(peer.tunnel) ?? []), peer]);
+  for (const peer of peers) {
+    const others = byTunnel.get(peer.tunnel);
+    if (others === undefined) byTunnel.set(peer.tunnel, [peer]);
+    else others.push(peer);
+  }
   const servers = good.filter(draft => draft.type === 'server');
   const clients = good.filter(draft => draft.type === 'client');
   return freeze({

@@ -89,6 +89,11 @@ export class Report {
     this.push({ severity: 'error', file: this.file, line, rule });
   }
 
+  /** Whether one more problem would be listed. */
+  hasRoom(severity: Problem['severity']): boolean {
+    return this.counts[severity] < PROBLEMS_MAX;
+  }
+
   private push(problem: Problem): void {
     if (this.counts[problem.severity]++ < PROBLEMS_MAX) this.list.push(Object.freeze(problem));
   }

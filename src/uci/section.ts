@@ -65,6 +65,8 @@ export function readSection(
     if (row === undefined) reportUnknown(report, draft, option.name);
     else readOption(report, draft, row, option);
   }
+  // Nothing can refer to a section without a name: what else it lacks is of no interest.
+  if (section.anonymous) return draft;
   for (const row of rows.values()) {
     if (section.options.has(row.name)) continue;
     if (row.required === true) refuse(report, draft, 'is required', row.name);
@@ -145,7 +147,7 @@ function reportUnknown(report: Report, draft: Draft, name: string): void {
   const elsewhere = sectionsWith(name);
   let rule = 'is not known and has no effect';
   if (elsewhere.length > 0) rule = `has no effect here; it belongs in a ${elsewhere.join(' or ')} section`;
-  else {
+  else if (report.hasRoom('warning')) {
     const near = nearest(name, [...optionsOf(draft.type).keys()]);
     if (near !== undefined) rule += `; did you mean ${near}?`;
   }
@@ -154,7 +156,7 @@ function reportUnknown(report: Report, draft: Draft, name: string): void {
 
 /** Warns of a section whose type is not known. */
 export function reportUnknownSection(report: Report, section: UciSection): void {
-  const near = nearest(section.type, SECTION_TYPES);
+  const near = report.hasRoom('warning') ? nearest(section.type, SECTION_TYPES) : undefined;
   const hint = near === undefined ? '' : `; did you mean ${near}?`;
   report.add('warning', section, {}, `a section of this type has no effect${hint}`);
 }

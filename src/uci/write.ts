@@ -7,18 +7,16 @@ import { anonymousName, isUciName, isUciType } from './parse.ts';
 import { encodeUtf8 } from './text.ts';
 
 function quote(text: string): string {
-  return `'${escaped(text)}'`;
-}
-
-function escaped(text: string): string {
-  return text.replace(/'/g, "'\\''");
+  return `'${text.replace(/'/g, "'\\''")}'`;
 }
 
 function body(file: UciFile): string {
   const parts: string[] = [];
   for (const section of file.sections) {
     const name = section.anonymous ? '' : ` ${quote(section.name)}`;
-    parts.push(`\nconfig ${escaped(section.type)}${name}\n`);
+    // libuci never quotes the type, and cannot read back what it writes for such as these.
+    const type = /['"#;\\]/.test(section.type) ? quote(section.type) : section.type;
+    parts.push(`\nconfig ${type}${name}\n`);
     for (const { name: option, value } of section.options.values()) {
       if (typeof value === 'string') parts.push(`\toption ${option} ${quote(value)}\n`);
       else for (const item of value) parts.push(`\tlist ${option} ${quote(item)}\n`);

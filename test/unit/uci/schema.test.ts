@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each row of the schema with values that are taken and values that are refused. A row without both fails.
+
+import { deepEqual, equal, ok } from 'node:assert/strict';
+import type { Config } from '../../../src/uci/config.ts';
+import { readConfig } from '../../../src/uci/config.ts';
+import type { OptionRow, SectionType } from '../../../src/uci/schema.ts';
+import { COSTS, camelCase, OPTIONS, optionsOf, SECTION_TYPES } from '../../../src/uci/schema.ts';
+
+const FP = Array(32).fill('aB').join(':');
+const BOOLS = { yes: ['1', 'on', 'true', 'yes', 'enabled', '0', 'off'], no: ['2', 'TRUE', 'maybe'] };
+const OFF = { yes: ['0', 'no', 'disabled'], no: ['1', '2'] };
+const PATHS = {
+  yes: ['/etc/ovpnd/x.pem', '/etc/ö x'],
+  no: ['x.pem', '/etc/', '/a\nb', `/${'a'.repeat(4095)}`],
+};
+const NETWORKS = {
+  yes: ['192.168.1.0/24', 'fd42:1::/32', '10.0.0.1', '0.0.0.0/0'],
+  no: ['192.168.1.1/24', 'fd42::1/64', '10.0.0.0/33', 'lan', '::ffff:10.0.0.0/120'],
+};
+const SIZES = { yes: ['4096', '67108864'], no: ['4095', '67108865', '-1', '0x1000', 'big'] };
+const NAMES = { yes: ['P-256:X25519', 'TLS_AES_128_GCM_SHA256'], no: ['a b', 'a;b', 'x'.repeat(1025)] };
+const TIMES = { yes: ['1', '3600'], no: ['0', '3601', '1.5'] };
+const FINGERPRINTS = { yes: [FP, FP.replaceAll(':', '')], no: [FP.slice(3), `${FP}:00`, 'sha256'] };
+const SECTIONS = { yes: [] as string[], no: ['a-b', 'x'.repeat(33)] };
+
+interface Values {
+  readonly yes: readonly string[];
+  readonly no: readonly string[];
+}
+
+/** By option, or by section and option where a name means several things. */
+const VALUES: Readonly<Record<string, Values>> = {
+  enabled: BOOLS,
+  device: { yes: ['ov0', 'a.b_c-d', 'x'.repeat(15)], no: ['x'.repeat(16), 'a/b', '.', '..', 'a b'] },
+  data_plane: { yes: ['auto', 'kernel', 'native', 'js'], no: ['dco', 'AUTO'] },
+  mode: { yes: ['multi'], no: ['p2p', 'tap'] },
+  tun_mtu: { yes: ['576', '1500', '65000'], no: ['575', '65001', '1e3'] },
+  log_level: { yes: ['error', 'warn', 'info', 'debug'], no: ['3', 'verbose'] },
+  reneg_sec: { yes: ['0', '3600', '604800'], no: ['604801', '-1', '1h'] },
+  hand_window: { yes: ['5', '3600'], no: ['4', '3601', ' 60'] },
+  mssfix: { yes: ['1492'], no: ['65001', 'x', '1450'] },
+  ca: PATHS,
+  cert: PATHS,
+  key: PATHS,
+  extra_certs: PATHS,
+  crl: PATHS,
+  pkcs12: PATHS,
+  peer_fingerprint: FINGERPRINTS,
+  verify_x509_name: { yes: ['vpn.example.org'], no: ['a\tb', 'x'.repeat(257)] },
+  tls_auth: PATHS,
+  key_direction: { yes: ['0', '1'], no: ['2', '00'] },
+  tls_crypt: PATHS,
+  tls_crypt_v2: PATHS,
+  tls_version_min: { yes: ['1.2', '1.3'], no: ['1.0', '1.1', '1.4'] },
+  tls_cipher: NAMES,
+  tls_ciphersuites: NAMES,
+  tls_groups: NAMES,
+  data_ciphers: {
+    yes: ['AES-128-GCM', 'AES-192-GCM', 'AES-256-GCM', 'CHACHA20-POLY1305', 'aes-256-gcm'],
+    no: ['BF-CBC', 'AES-256-CBC', 'none', 'AES-256-GCM:AES-128-GCM', 'constructor'],
+  },
+  keepalive: { yes: ['10 60', '1 2', '60\t86400'], no: ['10', '10 19', '0 0', '10 60 1', '10 86401', 'a b'] },
+  explicit_exit_notify: { yes: ['0', '1', '30'], no: ['31', 'on'] },
+  float: { yes: ['1', 'yes'], no: ['0', 'off', 'x'] },
+  sndbuf: SIZES,
+  rcvbuf: SIZES,
+  fwmark: {
+    yes: ['1', '0x1', '0xffffffff', '4294967295'],
+    no: ['0', '0x0', '4294967296', '0x1ffffffff', '1/1'],
+  },
+  bind_device: { yes: ['wan', 'eth0.2'], no: ['a b', 'x'.repeat(16)] },
+  local: {
+    yes: ['0.0.0.0', '192.0.2.1', '::', '2001:db8::1'],
+    no: ['lan', '192.0.2.256', '224.0.0.1', 'ff02::1'],
+  },
+  port: { yes: ['1', '1194', '65535'], no: ['0', '65536', '99999', '01194', 'openvpn'] },
+  proto: { yes: ['udp', 'udp4', 'udp6'], no: ['tcp', 'tcp4', 'tcp6', 'sctp'] },
+  'server.address': {
+    yes: ['10.8.0.1/24', '10.8.0.2/30', '10.0.0.1/8', 'fd42:8::1/64', 'fd42:8::2/124'],
+    no: [
+      '10.8.0.0/24',
+      '10.8.0.255/24',
+      '10.8.0.1',
+      '10.8.0.1/31',
+      '10.8.0.1/7',
+      '127.0.0.1/8',
+      '224.0.0.1/24',
+      '0.1.2.3/24',
+      'fd42:8::/64',
+      'fd42:8::1/63',
+      'fd42:8::1/125',
+      'fe80::1/64',
+      'ff02::1/64',
+      '::1/64',
+      '::ffff:10.8.0.1/120',
+      'x/24',
+    ],
+  },
+  client_to_client: OFF,
+  block_lan: OFF,
+  duplicate_cn: BOOLS,
+  max_clients: { yes: ['1', '253'], no: ['0', '65536', 'many'] },
+  'server.remote_cert_tls': { yes: ['none', 'client'], no: ['server', '1'] },
+  verify_client_cert: { yes: ['require'], no: ['none', 'optional', '1'] },
+  auth: { yes: ['none'], no: ['users', 'ubus', 'pam'] },
+  push_route: NETWORKS,
+  push_dns: { yes: ['192.168.1.1', 'fd42::1'], no: ['dns.example.org', '239.0.0.1', '1.1.1'] },
+  push_domain: {
+    yes: ['lan', 'home.example.org.', '_x.example'],
+    no: ['-a.org', 'a..b', 'a b', '10.0.0.1', 'x'.repeat(64), `${'a.'.repeat(127)}a`],
+  },
+  push_option: { yes: ['dhcp-option NTP 10.0.0.1', 'x'.repeat(255)], no: ['a,b', 'a\nb', 'x'.repeat(256)] },
+  redirect_gateway: OFF,
+  remote: {
+    yes: [
+      'vpn.example.org',
+      'vpn.example.org 443',
+      '192.0.2.1 1194 udp4',
+      '2001:db8::1 1194 udp6',
+      '127.0.0.1 9',
+    ],
+    no: [
+      'vpn.example.org 443 tcp',
+      'vpn.example.org 443 tcp6',
+      'vpn.example.org 0',
+      'vpn.example.org 1194 sctp',
+      'vpn.example.org 1194 udp x',
+      '192.0.2.1 1194 udp6',
+      '2001:db8::1 1194 udp4',
+      '0.0.0.0',
+      '10.0.0.300',
+      '-x',
+    ],
+  },
+  remote_random: BOOLS,
+  'client.remote_cert_tls': { yes: ['server', 'none'], no: ['client', '1'] },
+  username: { yes: ['alice'], no: ['a\nb', 'x'.repeat(129)] },
+  password: { yes: ['hunter2'], no: ['a\nb', 'x'.repeat(129)] },
+  auth_user_pass: PATHS,
+  route_nopull: BOOLS,
+  pull_dns: OFF,
+  kill_switch: OFF,
+  route: NETWORKS,
+  metric: { yes: ['0', '4294967295'], no: ['-1', '4294967296'] },
+  connect_retry: { yes: ['1', '5 5', '1 86400'], no: ['0', '10 5', '1 2 3', '1 x', '86401'] },
+  connect_timeout: TIMES,
+  server_poll_timeout: TIMES,
+  tunnel: { ...SECTIONS, yes: ['s'] },
+  common_name: { yes: ['alice-phone', 'Jörg Müller', 'x'.repeat(64)], no: ['a\x07b', 'x'.repeat(65)] },
+  fingerprint: FINGERPRINTS,
+  'peer.address': {
+    yes: ['10.8.0.10', 'fd42:8::10'],
+    no: ['10.8.0.10/32', '10.9.0.1', '10.8.0.1', '10.8.0.0', 'x'],
+  },
+  name: { yes: ['alice'], no: ['x'.repeat(129), 'a\nb'] },
+  password_hash: { yes: [`$6$salt$${'a'.repeat(86)}`], no: ['secret', `$1$salt$${'a'.repeat(22)}`] },
+  totp_secret: { yes: ['JBSWY3DPEHPK3PXP'], no: ['jbswy3dpehpk3pxp', 'JBSW', '0'.repeat(16)] },
+};
+
+const BASE: Readonly<Record<SectionType, Readonly<Record<string, string>>>> = {
+  server: { address: '10.8.0.1/24', ca: '/ca', cert: '/cert', key: '/key' },
+  client: { remote: 'vpn.example.org', ca: '/ca', cert: '/cert', key: '/key' },
+  peer: { tunnel: 's' },
+  user: { tunnel: 's', password_hash: `$6$salt$${'a'.repeat(86)}` },
+};
+
+function quoted(value: string): string {
+  return `'${value.replaceAll("'", "'\\''")}'`;
+}
+
+function section(type: SectionType, name: string, options: Readonly<Record<string, string>>): string {
+  const rows = Object.entries(options).map(([option, value]) => {
+    const keyword = optionsOf(type).get(option)?.list === true ? 'list' : 'option';
+    return `\t${keyword} ${option} ${quoted(value)}\n`;
+  });
+  return `config ${type} '${name}'\n${rows.join('')}`;
+}
+
+function read(text: string): Config {
+  return readConfig('f', new Uint8Array(Buffer.from(text)), { hasAesInstructions: true });
+}
+
+/** The rules that a section with this value breaks. */
+function rules(row: OptionRow, type: SectionType, value: string): string[] {
+  const options = { ...BASE[type], [row.name]: value };
+  if (row.name === 'key_direction') Object.assign(options, { tls_auth: '/ta' });
+  const server = section('server', 's', { ...BASE.server });
+  const both = `${server}\tlist address 'fd42:8::1/64'\n`;
+  const text =
+    type === 'server' || type === 'client' ? section(type, 'x', options) : both + section(type, 'x', options);
+  return read(text).problems.map(problem => problem.rule);
+}
+
+describe('schema', () => {
+  for (const row of OPTIONS) {
+    for (const type of row.sections) {
+      it(`${type} ${row.name}`, () => {
+        const values = VALUES[`${type}.${row.name}`] ?? VALUES[row.name];
+        ok(values !== undefined && values.yes.length > 0 && values.no.length > 0, 'no values to test with');
+        // A user section is refused as a whole; the rules for its options come before that.
+        const always = type === 'user' ? ['not supported yet'] : [];
+        const expected =
+          row.later === true && row.default === undefined ? ['not supported yet', ...always] : always;
+        for (const value of values.yes) deepEqual(rules(row, type, value).sort(), expected, value);
+        for (const value of values.no) {
+          const broken = rules(row, type, value);
+          equal(broken.length, always.length + 1, value);
+          if (row.later !== true) continue;
+          const wellFormed = ['1450', 'users', 'ubus'].includes(value);
+          equal(broken[0] === 'not supported yet', wellFormed, value);
+        }
+      });
+    }
+  }
+
+  it('tests no option that is not there', () => {
+    for (const key of Object.keys(VALUES)) {
+      const name = key.replace(/^.*\./, '');
+      ok(
+        OPTIONS.some(row => row.name === name),
+        key,
+      );
+    }
+  });
+
+  it('names each option once per section, explains it and gives a default that it would take', () => {
+    for (const type of SECTION_TYPES) {
+      const rows = OPTIONS.filter(row => row.sections.includes(type));
+      equal(optionsOf(type).size, rows.length);
+      for (const row of rows) {
+        ok(/^[A-Z].*\.$/.test(row.help), row.name);
+        ok(COSTS.includes(row.cost));
+        if (typeof row.default === 'string')
+          deepEqual(rules(row, type, row.default).slice(0, -1), [], row.name);
+      }
+    }
+  });
+
+  it('later words and secrets are where the design has them', () => {
+    const secret = OPTIONS.filter(row => row.secret === true).map(row => row.name);
+    deepEqual(secret, ['username', 'password', 'password_hash', 'totp_secret']);
+    const files = OPTIONS.filter(row => row.file === 'secret').map(row => row.name);
+    deepEqual(files, ['key', 'pkcs12', 'tls_auth', 'tls_crypt', 'tls_crypt_v2', 'auth_user_pass']);
+    for (const row of OPTIONS) equal(row.file !== undefined, row.type.kind === 'path');
+  });
+
+  it('writes names in camel case', () => {
+    equal(camelCase('tls_crypt_v2'), 'tlsCryptV2');
+    equal(camelCase('verify_x509_name'), 'verifyX509Name');
+  });
+});

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// What options and sections mean for each other, as the exact lines a person gets to read.
+
+import { deepEqual, equal } from 'node:assert/strict';
+import type { Config } from '../../../src/uci/config.ts';
+import { formatProblem, readConfig } from '../../../src/uci/config.ts';
+
+const SERVER = `config server 'a'
+option enabled 1
+list address 10.8.0.1/24
+option ca /ca
+option cert /cert
+option key /key
+`;
+const SECOND = SERVER.replace("'a'", "'b'").replace('10.8.0', '10.9.0');
+const CLIENT = `config client 'c'
+option enabled 1
+list remote vpn.example.org
+option ca /ca
+option cert /cert
+option key /key
+`;
+
+function read(text: string): Config {
+  return readConfig('f', new Uint8Array(Buffer.from(text)), { hasAesInstructions: true });
+}
+
+function lines(text: string): string[] {
+  return read(text).problems.map(formatProblem);
+}
+
+/** The problems of a file, and which sections were refused. */
+function check(text: string, problems: readonly string[], refused: readonly string[] = []): void {
+  const config = read(text);
+  deepEqual(config.problems.map(formatProblem), problems);
+  deepEqual(config.refused, refused);
+}
+
+describe('rules inside a tunnel', () => {
+  it('tls_auth, tls_crypt, key_direction', () => {
+    check(
+      `${SERVER}option key_direction 0\n`,
+      ["f:7: server 'a': option key_direction '0': needs tls_auth"],
+      ['a'],
+    );
+    check(
+      `${SERVER}option tls_auth /t\noption tls_crypt /t\n`,
+      ["f:8: server 'a': option tls_crypt '/t': excludes tls_auth"],
+      ['a'],
+    );
+    equal(read(`${SERVER}option tls_auth /t\noption key_direction 0\n`).servers[0]!.keyDirection, 0);
+    equal(read(`${SERVER}option tls_auth /t\n`).servers[0]!.keyDirection, undefined);
+  });
+
+  it('addresses', () => {
+    check(
+      `${SERVER}list address 10.9.0.1/24\n`,
+      ["f:7: server 'a': list address '10.9.0.1/24': is a second IPv4 subnet"],
+      ['a'],
+    );
+    check(
+      SERVER.replace('.1/24', '.0/24'),
+      ["f:3: server 'a': list address '10.8.0.0/24': must be an address of its subnet, such as 10.8.0.1/24"],
+      ['a'],
+    );
+    check(
+      SERVER.replace('.1/24', '.1/31'),
+      ["f:3: server 'a': list address '10.8.0.1/31': must be a subnet of /8 to /30, with room for peers"],
+      ['a'],
+    );
+    check(
+      `${SERVER}list address fd42::1/64\noption tun_mtu 1279\n`,
+      ["f:8: server 'a': option tun_mtu '1279': must be at least 1280 where there is an IPv6 address"],
+      ['a'],
+    );
+    check(`${SERVER}option max_clients 254\n`, [
+      "f:7: warning: server 'a': option max_clients '254': is more than 10.8.0.1/24 has room for: 253",
+    ]);
+  });
+
+  it('sockets', () => {
+    check(
+      `${SERVER}list proto udp4\nlist proto udp\n`,
+      ["f:7: server 'a': list proto 'udp4': is part of udp"],
+      ['a'],
+    );
+    check(`${SERVER}list proto udp4\nlist proto udp6\n`, []);
+    check(
+      `${SERVER}option local 192.0.2.1\nlist proto udp4\nlist proto udp4\nlist proto udp6\n`,
+      [
+        "f:9: warning: server 'a': list proto 'udp4': is there twice",
+        "f:10: server 'a': list proto 'udp6': cannot use the IPv4 address of option local",
+      ],
+      ['a'],
+    );
+    check(
+      `${SERVER}option bind_device ov-a\n`,
+      ["f:7: server 'a': option bind_device 'ov-a': must not be the tunnel itself"],
+      ['a'],
+    );
+  });
+
+  it('the two names of one time', () => {
+    const one = read(`${CLIENT}option connect_timeout 10\n`).clients[0]!;
+    deepEqual([one.connectTimeout, one.serverPollTimeout], [10, 10]);
+    check(
+      `${CLIENT}option connect_timeout 10\noption server_poll_timeout 20\n`,
+      [
+        "f:8: client 'c': option server_poll_timeout '20': means the same as connect_timeout and must be equal to it",
+      ],
+      ['c'],
+    );
+  });
+});
+
+describe('rules between tunnels', () => {
+  it('one device', () => {
+    check(
+      `${SERVER}${CLIENT}option device ov-a\n`,
+      ["f:13: client 'c': option device 'ov-a': the interface ov-a is that of 'a'"],
+      ['c'],
+    );
+    check(`${SERVER}${CLIENT.replace('enabled 1', 'enabled 0')}option device ov-a\n`, []);
+  });
+
+  it('one port', () => {
+    const clash = (line: number) => [
+      `f:${line}: server 'b': option port: server 'a' listens on the same address and port 1194`,
+    ];
+    check(SERVER + SECOND, clash(7), ['b']);
+    check(`${SERVER}option local 192.0.2.1\n${SECOND}`, clash(8), ['b']);
+    check(`${SERVER}option local 192.0.2.1\n${SECOND}option local 192.0.2.2\n`, []);
+    check(`${SERVER}list proto udp4\n${SECOND}list proto udp6\n`, []);
+    check(`${SERVER}option bind_device wan\n${SECOND}option bind_device lan\n`, []);
+    check(`${SERVER}option bind_device wan\n${SECOND}`, clash(8), ['b']);
+    check(`${SERVER}${SECOND}option port 1195\n`, []);
+    check(SERVER + SECOND.replace('enabled 1', 'enabled 0'), []);
+  });
+});
+
+describe('peers', () => {
+  const peer = (name: string, more = '') => `config peer '${name}'\noption tunnel a\n${more}`;
+
+  it('belong to a server of the file', () => {
+    check(
+      "config peer 'p'\noption tunnel a\n",
+      ["f:2: peer 'p': option tunnel 'a': there is no such server"],
+      ['p'],
+    );
+    check(
+      `${CLIENT}config peer 'p'\noption tunnel c\n`,
+      ["f:8: peer 'p': option tunnel 'c': is a client, not a server"],
+      ['p'],
+    );
+    check(`${SERVER}option port 0\n${peer('p')}`, lines(`${SERVER}option port 0\n`), ['a']);
+  });
+
+  it('are refused alone', () => {
+    const config = read(`${SERVER}${peer('p', 'list address 10.9.0.1\n')}${peer('q')}`);
+    deepEqual(config.problems.map(formatProblem), [
+      "f:9: peer 'p': list address '10.9.0.1': is not in 10.8.0.1/24",
+    ]);
+    deepEqual(
+      config.servers[0]!.peers.map(p => p.commonName),
+      ['q'],
+    );
+    deepEqual(config.refused, ['p']);
+  });
+
+  it('may stand before their server', () => {
+    equal(read(peer('p') + SERVER).servers[0]!.peers.length, 1);
+  });
+
+  it('have addresses of their own', () => {
+    const with1 = (more: string) => lines(SERVER + peer('p', 'list address 10.8.0.5\n') + more);
+    deepEqual(with1(peer('q', 'list address 10.8.0.5\n')), [
+      "f:12: peer 'q': list address '10.8.0.5': peer 'p' has the same",
+    ]);
+    deepEqual(with1(peer('q', 'list address 10.8.0.1\n')), [
+      "f:12: peer 'q': list address '10.8.0.1': is the address of the server",
+    ]);
+    deepEqual(with1(peer('q', 'list address 10.8.0.255\n')), [
+      "f:12: peer 'q': list address '10.8.0.255': is no address for a host",
+    ]);
+    deepEqual(with1(peer('q', 'list address 10.8.0.6\nlist address 10.8.0.7\n')), [
+      "f:13: peer 'q': list address '10.8.0.7': is a second IPv4 address",
+    ]);
+  });
+
+  it('have names and networks of their own', () => {
+    check(
+      SERVER + peer('p') + peer('q', 'option common_name p\n'),
+      ["f:11: peer 'q': option common_name 'p': peer 'p' has the same"],
+      ['q'],
+    );
+    const route = 'list route 192.168.1.0/24\n';
+    check(
+      SERVER + peer('p', route) + peer('q', route),
+      ["f:12: peer 'q': list route '192.168.1.0/24': peer 'p' has the same"],
+      ['q'],
+    );
+    const other = peer('q', 'option common_name p\n').replace('tunnel a', 'tunnel b');
+    check(`${SERVER + SECOND}option port 2\n${peer('p')}${other}`, []);
+  });
+
+  it('a refused peer takes nothing from the next one', () => {
+    const bad = peer('p', 'list address 10.8.0.5\nlist route x\n');
+    check(
+      SERVER + bad + peer('q', 'list address 10.8.0.5\n'),
+      ["f:10: peer 'p': list route 'x': must be a network, such as 192.168.1.0/24 or fd42::/64"],
+      ['p'],
+    );
+  });
+
+  it('cannot have a fixed address that they share with themselves', () => {
+    check(
+      `${SERVER}option duplicate_cn 1\n${peer('p', 'list address 10.8.0.5\n')}`,
+      ["f:10: peer 'p': list address '10.8.0.5': cannot be fixed while the server has duplicate_cn"],
+      ['p'],
+    );
+  });
+});
