@@ -81,6 +81,14 @@ describe('core/keymethod', () => {
     deepEqual(short, { source: SOURCE, options: 'V4', peerInfo: '' });
   });
 
+  it('may have empty options and nothing behind them', () => {
+    deepEqual(decodeKeyMethod2(withFields(field('')), 'client'), {
+      source: SOURCE,
+      options: '',
+      peerInfo: '',
+    });
+  });
+
   it('leaves bytes behind the last field alone', () => {
     deepEqual(decodeKeyMethod2(concat(encodeKeyMethod2(MESSAGE), fromHex('00ff')), 'client'), MESSAGE);
   });

@@ -54,6 +54,10 @@ describe('core/pushreply: parts', () => {
     for (let i = 0; i < 5; i++) equal(collect(state, `${many},push-continuation 2`), 'more');
     equal(collect(state, many), 'push');
     deepEqual(collect(state, 'PUSH_REPLY,b'), ['b']);
+    const full = `PUSH_REPLY${',a'.repeat(2048)}`;
+    equal(collect(state, `${full},push-continuation 2`), 'more');
+    equal(collect(state, 'PUSH_REPLY')?.length, 2048);
+    equal(collect(state, `${full},a`), 'push');
   });
 });
 
