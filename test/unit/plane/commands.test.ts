@@ -251,6 +251,14 @@ describe('plane/js: keys', () => {
     });
   }
 
+  it('takes the key ids 0 and 7', () => {
+    for (const keyId of [0, 7]) {
+      const { server, client } = pair({ keyId });
+      server.plane.fromNetwork(path(5000), fromClient(client, 1)[0]!, 0);
+      assert.equal(server.delivered.length, 1);
+    }
+  });
+
   it('shows the slots, and never key bytes', () => {
     const { server } = pair({ keyId: 3, cipher: 'AES-128-GCM' });
     ok(server.plane.addKey(keyPair(1, { keyId: 4, slot: 'secondary' }).server, 0));
@@ -311,7 +319,7 @@ describe('plane/js: keys', () => {
     const { server, client } = pair({ keyId: 0 });
     const there = path(1194, '203.0.113.1');
     let sent = 0;
-    /** Both send three packets, and these arrive after `late` other things happened. */
+    /** Both send three packets, and these arrive when the returned function is called. */
     const both = () => {
       const up = fromClient(client, 3);
       for (let i = 0; i < 3; i++) server.plane.fromTun(packet('10.8.0.1', '10.8.0.2', [i]), 0);

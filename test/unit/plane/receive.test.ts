@@ -268,6 +268,20 @@ describe('plane/js: float', () => {
     assert.equal(server.delivered.length, 2);
   });
 
+  it('is found by path where it floated to, and no longer where it was', () => {
+    const { server, client } = pair({ limits: { firstPacketId: 10 } });
+    server.plane.fromNetwork(AWAY, fromClient(client, 1)[0]!, 0);
+    // The same key sends without peer id from now on.
+    const old = record('p2p');
+    ok(old.plane.addPeer({ peerId: 1, format: 'v1', path: path(1194) }, 0));
+    ok(old.plane.addKey(keyPair(1).client, 0));
+    const [first, second] = fromClient(old, 2);
+    server.plane.fromNetwork(HOME, first!, 0);
+    assert.deepEqual(drops(server), { 'unknown-peer': 1 });
+    server.plane.fromNetwork(AWAY, second!, 0);
+    assert.equal(server.delivered.length, 2);
+  });
+
   it('stops at once when the notice makes the control plane delete the peer', () => {
     const { client } = pair();
     const server = record('mp', {
