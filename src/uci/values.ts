@@ -7,6 +7,7 @@ import { formatIp, formatPrefix, network, parseIp, parsePrefix, sameIp } from '.
 import type { CipherName } from '../core/crypto.ts';
 import { CIPHER_KEY_LENGTH } from '../core/crypto.ts';
 import type { ValueType } from './schema.ts';
+import { encodeUtf8 } from './text.ts';
 
 export type Reading = { readonly value: unknown } | { readonly rule: string };
 
@@ -116,7 +117,7 @@ function readPushLine(text: string): Reading {
   if (text.includes(',') || CONTROL.test(text)) {
     return { rule: 'must not contain commas or control characters' };
   }
-  return text.length <= 255 ? { value: text } : { rule: 'must be at most 255 characters' };
+  return encodeUtf8(text).length <= 255 ? { value: text } : { rule: 'must be at most 255 bytes' };
 }
 
 function readKeepalive(text: string): Reading {

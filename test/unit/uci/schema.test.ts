@@ -110,7 +110,10 @@ const VALUES: Readonly<Record<string, Values>> = {
     yes: ['lan', 'home.example.org.', '_x.example'],
     no: ['-a.org', 'a..b', 'a b', '10.0.0.1', 'x'.repeat(64), `${'a.'.repeat(127)}a`],
   },
-  push_option: { yes: ['dhcp-option NTP 10.0.0.1', 'x'.repeat(255)], no: ['a,b', 'a\nb', 'x'.repeat(256)] },
+  push_option: {
+    yes: ['dhcp-option NTP 10.0.0.1', 'x'.repeat(255)],
+    no: ['a,b', 'a\nb', 'x'.repeat(256), 'ä'.repeat(128)],
+  },
   redirect_gateway: OFF,
   remote: {
     yes: [
