@@ -70,18 +70,19 @@ export class Ovpnd {
   readonly dir: string;
   readonly process: Process;
   private readonly runtime: Runtime;
-  private readonly env: Record<string, string>;
+  private readonly runDir: string;
 
   constructor(world: World, namespace: Namespace, sections: readonly Section[], options: RunOptions = {}) {
     this.tunnel = sections[0]!.name;
     this.runtime = options.runtime ?? 'quickjs';
     this.dir = world.folder(`ovpnd-${this.tunnel}-${namespace.name}`);
-    this.env = { ...SANITIZERS };
+    this.runDir = join(this.dir, 'run');
     writeUci(this.dir, sections);
     const command = options.command ?? COMMANDS[this.runtime];
-    const words = [...(options.before ?? []), ...command, 'run', this.tunnel, '-c', this.dir, '-r', join(this.dir, 'run')];
+    const directories = ['-c', this.dir, '-r', this.runDir];
+    const words = [...(options.before ?? []), ...command, 'run', this.tunnel, ...directories];
     const name = `ovpnd ${this.tunnel} (${this.runtime})`;
-    this.process = world.spawn(name, namespace, words, { env: this.env, clean: options.clean ?? true });
+    this.process = world.spawn(name, namespace, words, { env: SANITIZERS, clean: options.clean ?? true });
   }
 
   get device(): string {
@@ -90,7 +91,8 @@ export class Ovpnd {
 
   /** Runs another command of the same executable against this daemon. */
   async ask(...words: readonly string[]): Promise<{ code: number | null; output: string }> {
-    const child = new Process('ovpnd', [...COMMANDS[this.runtime], ...words, '-r', join(this.dir, 'run')], { env: this.env });
+    const command = [...COMMANDS[this.runtime], ...words, '-r', this.runDir];
+    const child = new Process('ovpnd', command, { env: SANITIZERS });
     const { code } = await child.ended(10_000);
     return { code, output: child.output };
   }
