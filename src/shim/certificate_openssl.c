@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a certificate says, with OpenSSL 3. */
-#include "certificate_openssl.h"
+#include "tls_openssl.h"
 
 #include <openssl/bio.h>
 #include <openssl/bn.h>

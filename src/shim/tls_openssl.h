@@ -1,10 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef OVPND_CERTIFICATE_OPENSSL_H
-#define OVPND_CERTIFICATE_OPENSSL_H
+/* What the three files of the OpenSSL body of tls.h share: contexts, sessions, certificates. */
+#ifndef OVPND_TLS_OPENSSL_H
+#define OVPND_TLS_OPENSSL_H
 
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 
 #include "tls.h"
+
+struct tls_context {
+	SSL_CTX *ssl;
+	enum tls_role role, remote_cert_tls;
+	bool has_ca;
+	int64_t not_after;
+};
+
+struct tls_session {
+	SSL *ssl;
+	BIO *in, *out;
+	enum tls_role remote_cert_tls;
+	enum tls_status status;
+	/* Without a CA the fingerprint, compared elsewhere, decides alone: errors of the chain are ignored. */
+	bool has_ca;
+	char verify_error[TLS_TEXT_MAX], error[TLS_TEXT_MAX];
+};
+
+/* The verify callback of a context, for its sessions. */
+int session_on_certificate(int good, X509_STORE_CTX *store);
 
 /* Texts from a peer may carry anything; what is logged and shown is printable ASCII on one line. */
 void certificate_sanitise(char *text);
