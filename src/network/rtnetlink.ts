@@ -84,7 +84,7 @@ class KernelNetwork implements RtnetlinkNetwork {
     const link = run.link(wanted.device);
     if (link === undefined) return;
     const { index } = link;
-    if (this.#state && (this.#state.index !== index || this.#state.device !== link.name)) this.#takeBack(run);
+    if (this.#state && this.#state.index !== index) this.#takeBack(run);
 
     const keep = relevantRoutes(wanted, index);
     const routesBefore = run.routes(keep);
