@@ -57,7 +57,9 @@ static int64_t bind_at(struct listener *listener, mode_t mode)
 		return -errno;
 	if (bind(listener->fd, own, sizeof(listener->own)) < 0) {
 		/* Only what a dead listener left is removed: a socket, and nobody answers. */
-		if (errno != EADDRINUSE || lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode) ||
+		if (errno != EADDRINUSE)
+			return -errno;
+		if (lstat(path, &status) < 0 || !S_ISSOCK(status.st_mode) ||
 		    is_served(&listener->own))
 			return -EADDRINUSE;
 		if (unlink(path) < 0 || bind(listener->fd, own, sizeof(listener->own)) < 0)
