@@ -31,10 +31,11 @@ if (words[0] === '--sim') {
   roots = words;
 }
 const files = roots.flatMap(testFiles);
-rmSync('build/test', { recursive: true, force: true });
+// A folder of its own, so that two runs do not take each other's bundles away.
+const folder = `build/test/${process.pid}`;
 await build({
   entryPoints: files,
-  outdir: 'build/test',
+  outdir: folder,
   outbase: 'test',
   outExtension: { '.js': '.cjs' },
   bundle: true,
@@ -47,7 +48,7 @@ await build({
 
 process.setSourceMapsEnabled(true);
 const mocha = new Mocha({ timeout: 120_000, reporter: 'spec', color: process.stdout.isTTY });
-for (const file of files) mocha.addFile(file.replace(/^test\//, 'build/test/').replace(/\.ts$/, '.cjs'));
+for (const file of files) mocha.addFile(file.replace(/^test/, folder).replace(/\.ts$/, '.cjs'));
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const skips = [];
 mocha
@@ -59,6 +60,7 @@ mocha
     skips.push(test.fullTitle());
   })
   .on('end', () => {
+    rmSync(folder, { recursive: true, force: true });
     for (const title of skips) console.log(`SKIPPED: ${title}`);
     console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
     // A run that executed nothing proves nothing.

@@ -6,7 +6,7 @@ import { formatEndpoint, formatIp, type Ip, netmask, type Prefix, sameIp } from 
 import type { CipherName } from './crypto.ts';
 import { installFirst, type KeyDerivation } from './datakeys.ts';
 import { notify, type Outbox } from './event.ts';
-import { readOptions } from './options.ts';
+import { readOptions, unusableFraming } from './options.ts';
 import {
   IV_PROTO_CC_EXIT,
   IV_PROTO_DATA_V2,
@@ -127,6 +127,8 @@ function choose(state: ServerState, key: KeyState, peerId: number): Choice | Ref
   const message = key.remote!;
   const info = parsePeerInfo(message.peerInfo);
   const occ = readOptions(message.options);
+  const unusable = unusableFraming(occ);
+  if (unusable !== undefined) return { reason: `it uses ${unusable}`, text: `AUTH_FAILED,${unusable}` };
   const offered = peerCiphers(info, occ.cipher);
   const cipher = selectCipher(options.ciphers, offered);
   if (cipher === undefined) {

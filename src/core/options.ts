@@ -61,6 +61,12 @@ export function readOptions(text: string): PeerOptions {
   };
 }
 
+/** Data packets of a kind we do not speak, by the peer's own options string; undefined: none. */
+export function unusableFraming(options: PeerOptions): string | undefined {
+  if (options.devTypeTap) return 'tap (layer 2), which is not supported';
+  return options.compLzo ? 'compression framing (comp-lzo or compress), which is not supported' : undefined;
+}
+
 /** A data payload that only says "still here"; never passed on, never answered. */
 export const PING_PAYLOAD = new Uint8Array([
   0x2a, 0x18, 0x7b, 0xf3, 0x64, 0x1e, 0xb4, 0xcb, 0x07, 0xed, 0x2d, 0x0a, 0x98, 0x1f, 0xc7, 0x48,

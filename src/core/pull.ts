@@ -4,7 +4,7 @@
 // own addresses and routes is refused here.
 
 import { contains, formatIp, formatPrefix, network, type Prefix } from './address.ts';
-import type { ClientState } from './client.ts';
+import type { ClientState } from './clientstate.ts';
 import type { CipherName } from './crypto.ts';
 import { installFirst } from './datakeys.ts';
 import { isDrop } from './drop.ts';

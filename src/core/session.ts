@@ -231,9 +231,15 @@ export function tickSession(session: Session, now: number, outcomes: Outcome[]):
     now >= key.startedAt + session.options.handWindowMs
   ) {
     const seconds = Math.round(session.options.handWindowMs / 1000);
-    const waiting = session.heard ? 'TLS negotiation not finished' : 'no answer';
-    fail(key, `${waiting} within ${seconds} s`, outcomes);
+    fail(key, `${silence(session, key)} within ${seconds} s`, outcomes);
   }
+}
+
+/** Stock peers end a handshake without a word when they refuse a certificate. */
+function silence(session: Session, key: KeyState): string {
+  if (!session.heard) return 'no answer';
+  const isRefusal = key.phase === 'tls' || key.phase === 'keyMethod';
+  return `TLS negotiation not finished${isRefusal ? ' (does the other side trust our certificate?)' : ''}`;
 }
 
 function fail(key: KeyState, reason: string, outcomes: Outcome[]): void {

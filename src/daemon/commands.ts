@@ -15,7 +15,7 @@ export function check(host: Host, configDirectory: string): number {
   const config = readConfigFile(host, configDirectory);
   const problems = [...config.problems, ...materialProblems(host, config)].sort((a, b) => a.line - b.line);
   for (const problem of problems) {
-    host.print(problem.severity === 'error' ? 2 : 1, `${problem.severity}: ${formatProblem(problem)}\n`);
+    host.print(problem.severity === 'error' ? 2 : 1, `${formatProblem(problem)}\n`);
   }
   const errors = problems.filter(problem => problem.severity === 'error').length;
   const tunnels = config.servers.length + config.clients.length;

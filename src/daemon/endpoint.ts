@@ -2,7 +2,8 @@
 // The two roles of the core behind one face, for whoever runs the loop; and what `status` says of each.
 
 import { formatEndpoint, formatIp, formatPrefix } from '../core/address.ts';
-import { type ClientOptions, type ClientState, newClient, stepClient } from '../core/client.ts';
+import { stepClient } from '../core/client.ts';
+import { type ClientOptions, type ClientState, newClient } from '../core/clientstate.ts';
 import type { CoreDeps, Effect, Event } from '../core/event.ts';
 import type { PeerCounters } from '../core/plane.ts';
 import { newServer, type ServerOptions, type ServerState, stepServer } from '../core/server.ts';

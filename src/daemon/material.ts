@@ -57,7 +57,7 @@ export function loadMaterial(
     if (status !== undefined && !isFailure(status) && (status.mode & 0o077) !== 0) {
       const mode = (status.mode & 0o777).toString(8);
       problems.push(
-        problem(place, option, 'warning', `can be read by other users (mode ${mode}); chmod 600 it`),
+        problem(place, option, 'warning', `is readable by other users (mode ${mode}); chmod 600 it`),
       );
     }
   }
@@ -121,7 +121,7 @@ function isTlsContext(value: ReturnType<Host['tlsContext']>): value is TlsContex
   return 'open' in value;
 }
 
-const WARN_BEFORE_S = 30 * 86400;
+const WARN_BEFORE_S = 14 * 86400;
 
 function checkLifetime(host: Host, place: Place, context: TlsContext, problems: Problem[]): TlsContext {
   const leftS = context.notAfterS - host.wallS();

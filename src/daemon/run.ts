@@ -47,6 +47,11 @@ function load(host: Host, options: RunOptions, warn: (problem: Problem) => void)
   return problems.filter(problem => problem.severity === 'error');
 }
 
+/** The log line has a level of its own. */
+function withoutSeverity(problem: Problem): string {
+  return formatProblem({ ...problem, severity: 'error' });
+}
+
 /** Runs until a signal or a failure; the answer is the exit code. */
 export function run(host: Host, options: RunOptions): number {
   const early = createLog(host, options.tunnel, 'info', options.toSyslog);
@@ -65,7 +70,7 @@ export function run(host: Host, options: RunOptions): number {
 }
 
 function loadOrReport(host: Host, options: RunOptions, log: Log): Loaded | undefined {
-  const loaded = load(host, options, problem => log.write('warn', formatProblem(problem)));
+  const loaded = load(host, options, problem => log.write('warn', withoutSeverity(problem)));
   if (!Array.isArray(loaded)) return loaded;
   for (const problem of loaded) log.write('error', formatProblem(problem));
   return undefined;
@@ -167,7 +172,7 @@ class TunnelProcess {
   /** An invalid configuration changes nothing; a changed one restarts this tunnel. */
   #reload(): object {
     const loaded = load(this.#host, this.#options, problem =>
-      this.#log.write('warn', formatProblem(problem)),
+      this.#log.write('warn', withoutSeverity(problem)),
     );
     if (Array.isArray(loaded)) {
       const problems = loaded.map(formatProblem);

@@ -2,7 +2,7 @@
 // Configuration records as the core wants them: options for its endpoints and the texts they send.
 
 import { formatIp } from '../core/address.ts';
-import type { ClientOptions } from '../core/client.ts';
+import type { ClientOptions } from '../core/clientstate.ts';
 import { TUN_MTU_MAX } from '../core/limits.ts';
 import type { WantedNetwork, WantedRoute } from '../core/network.ts';
 import { buildOptions } from '../core/options.ts';

@@ -32,6 +32,9 @@ import { clientOptions, serverOptions } from './settings.ts';
 /** Packets handled in one go, so that a flood on one descriptor starves no other. */
 const BATCH = 64;
 
+/** What sendmsg says of a source address that is no longer ours. */
+const OWN_ADDRESS_GONE: ReadonlySet<string> = new Set(['EINVAL', 'EADDRNOTAVAIL']);
+
 export interface TunnelParts {
   readonly host: Host;
   readonly config: ServerConfig | ClientConfig;
@@ -195,7 +198,11 @@ class RunningTunnel implements Tunnel {
       if (datagram === undefined) break;
       // An ICMP error about something sent earlier; time-outs deal with that.
       if (isFailure(datagram)) continue;
-      const path: Path = { socket: number, remote: datagram.from, local: datagram.to };
+      // A server answers from the address it was asked at; a client that moves must not cling to its old one.
+      const path: Path =
+        this.config.role === 'server'
+          ? { socket: number, remote: datagram.from, local: datagram.to }
+          : { socket: number, remote: datagram.from };
       const opcode = (datagram.bytes[0] ?? 0) >> 3;
       const now = this.#host.monotonicMs();
       if (opcode === OPCODE.dataV2 || opcode === OPCODE.dataV1) {
@@ -224,7 +231,10 @@ class RunningTunnel implements Tunnel {
   }
 
   #send(path: Path, bytes: Uint8Array): void {
-    this.sockets.get(path.socket)?.send(bytes, path.remote, path.local);
+    const socket = this.sockets.get(path.socket);
+    const failed = socket?.send(bytes, path.remote, path.local);
+    // Our own address went away: any other is better than silence, and a client that hears us floats.
+    if (failed !== undefined && OWN_ADDRESS_GONE.has(failed.code)) socket?.send(bytes, path.remote);
   }
 
   network(): WantedNetwork | undefined {

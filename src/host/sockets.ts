@@ -107,7 +107,11 @@ class ShimTunDevice implements TunDevice {
 /** Creates a TUN device; EBUSY when one of this name exists. */
 export function openTun(shim: RawShim, name: string): Result<TunDevice> {
   const handle = shim.tun_open(name);
-  return handle < 0 ? failure(shim, `open tun device ${name}`, handle) : new ShimTunDevice(shim, handle);
+  if (handle >= 0) return new ShimTunDevice(shim, handle);
+  const failed = failure(shim, `create tun device ${name}`, handle);
+  // Then it was the open, before the device had a name.
+  const isMissing = failed.code === 'ENOENT' || failed.code === 'ENODEV' || failed.code === 'ENXIO';
+  return isMissing ? { ...failed, call: 'open /dev/net/tun' } : failed;
 }
 
 class ShimNetlinkSocket implements NetlinkSocket {

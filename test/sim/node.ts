@@ -3,7 +3,8 @@
 // arrays for TUN.
 
 import type { Endpoint } from '../../src/core/address.ts';
-import { type ClientState, stepClient } from '../../src/core/client.ts';
+import { stepClient } from '../../src/core/client.ts';
+import type { ClientState } from '../../src/core/clientstate.ts';
 import type { Aead, Crypto } from '../../src/core/crypto.ts';
 import type { Effect, Event } from '../../src/core/event.ts';
 import { type ServerState, stepServer } from '../../src/core/server.ts';

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client's attempts: which remote and address to try, how a connection ends, and how long to wait before the next.
+
+import { formatEndpoint, parseIp } from './address.ts';
+import type { ClientState } from './clientstate.ts';
+import { type LogLevel, notify, type Outbox } from './event.ts';
+import { BACKOFF_FREE_ROUNDS } from './limits.ts';
+import { newPushCollector } from './pushreply.ts';
+import { closeSession, openClientSession } from './session.ts';
+
+/** Tries the remote whose turn it is. */
+export function connect(state: ClientState, now: number, out: Outbox): void {
+  const remote = state.remotes[state.remoteIndex]!;
+  state.retryAt = undefined;
+  if (state.addresses.length > 0) return open(state, now, out);
+  state.addressIndex = 0;
+  const literal = parseIp(remote.host);
+  if (literal !== undefined) {
+    state.addresses = [literal];
+    return open(state, now, out);
+  }
+  state.phase = 'resolving';
+  out.others.push({ kind: 'resolve', host: remote.host, family: remote.family });
+}
+
+/** Opens a socket for the address whose turn it is. */
+export function open(state: ClientState, now: number, out: Outbox): void {
+  const ip = state.addresses[state.addressIndex];
+  const { host, port } = state.remotes[state.remoteIndex]!;
+  if (ip === undefined) return restart(state, `${host}: no address`, now, out);
+  state.phase = 'opening';
+  state.remote = { ip, port };
+  out.others.push({ kind: 'openSocket', remote: state.remote });
+}
+
+/** The socket is there: sends the hard reset. */
+export function negotiate(state: ClientState, socket: number, now: number, out: Outbox): void {
+  const { options } = state;
+  const remote = state.remote!;
+  state.phase = 'negotiating';
+  state.startedAt = now;
+  state.path = { socket, remote };
+  state.session = openClientSession(
+    {
+      role: 'client',
+      wrap: options.wrap,
+      handWindowMs: options.handWindowS * 1000,
+      ipOverhead: remote.ip.length === 4 ? 28 : 48,
+      introduce: { options: options.occ, peerInfo: options.peerInfo },
+    },
+    state.deps,
+    now,
+  );
+  notify(out, 'info', `connecting to ${formatEndpoint(remote)}`);
+}
+
+/** How to go on after a connection ended. */
+export interface RestartAdvice {
+  readonly level?: LogLevel;
+  /** Go to the next remote even after a good connection. */
+  readonly advance?: boolean;
+  /** Wait at least so long. */
+  readonly waitS?: number;
+}
+
+/** Ends what there is and plans the next attempt. Addresses and routes stay until the next push reply. */
+export function restart(
+  state: ClientState,
+  reason: string,
+  now: number,
+  out: Outbox,
+  advice: RestartAdvice = {},
+): void {
+  if (state.phase === 'leaving') return;
+  const wasConnected = state.phase === 'connected';
+  const where =
+    state.remote === undefined ? state.remotes[state.remoteIndex]!.host : formatEndpoint(state.remote);
+  forget(state, out);
+  if (wasConnected) state.round = 0;
+  if (!wasConnected || advice.advance === true) advance(state);
+  const waitS = Math.max(backoffS(state), advice.waitS ?? 0);
+  state.phase = 'waiting';
+  state.retryAt = now + Math.round(waitS * 1000);
+  state.lastError = `${where}: ${reason}`;
+  const action = wasConnected ? { action: 'disconnected' as const } : {};
+  notify(
+    out,
+    advice.level ?? (wasConnected ? 'warn' : 'error'),
+    `${state.lastError}; next attempt in ${Math.ceil(waitS)} s`,
+    action,
+  );
+}
+
+function forget(state: ClientState, out: Outbox): void {
+  if (state.session !== undefined) closeSession(state.session);
+  if (state.keys !== undefined) out.plane.push({ op: 'delPeer', peerId: state.keys.peerId });
+  if (state.path !== undefined) out.others.push({ kind: 'closeSocket', socket: state.path.socket });
+  state.session = undefined;
+  state.keys = undefined;
+  state.path = undefined;
+  state.remote = undefined;
+  state.pushRequestAt = undefined;
+  state.pushDeadline = undefined;
+  state.renegotiateAt = undefined;
+  state.collector = newPushCollector();
+}
+
+/** The next address of this remote, else the next remote. */
+function advance(state: ClientState): void {
+  if (++state.addressIndex < state.addresses.length) return;
+  state.addresses = [];
+  state.addressIndex = 0;
+  state.remoteIndex++;
+  if (state.remoteIndex < state.remotes.length) return;
+  state.remoteIndex = 0;
+  state.round++;
+}
+
+/** Doubles with each round after the first few; a quarter of jitter keeps forty routers apart. */
+function backoffS(state: ClientState): number {
+  const { retryFirstS, retryMaxS } = state.options;
+  const factor = 2 ** Math.min(20, Math.max(0, state.round - BACKOFF_FREE_ROUNDS));
+  const jitter = 1 + state.deps.random(1)[0]! / 1024;
+  return Math.min(retryMaxS, retryFirstS * factor) * jitter;
+}

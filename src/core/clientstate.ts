@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a client knows: its options, the remotes, the attempt or connection at hand.
+
+import type { Ip, Path, Prefix } from './address.ts';
+import type { CipherName } from './crypto.ts';
+import type { DataKeys } from './datakeys.ts';
+import { type DropCounters, newDropCounters } from './drop.ts';
+import type { CoreDeps } from './event.ts';
+import type { PlaneCapabilities } from './plane.ts';
+import { newPushCollector, type PushCollector } from './pushreply.ts';
+import type { Session } from './session.ts';
+import type { WrapKeys } from './wrap.ts';
+
+export interface ClientRemote {
+  /** Address or host name. */
+  readonly host: string;
+  readonly port: number;
+  /** 0 = either. */
+  readonly family: 4 | 6 | 0;
+}
+
+export interface ClientOptions {
+  readonly wrap: WrapKeys;
+  readonly capabilities: PlaneCapabilities;
+  /** In the order to try. */
+  readonly remotes: readonly ClientRemote[];
+  readonly remoteRandom: boolean;
+  readonly ciphers: readonly CipherName[];
+  readonly handWindowS: number;
+  readonly renegS: number;
+  /** Used unless the server pushes its own. */
+  readonly ping: number;
+  readonly pingRestart: number;
+  readonly retryFirstS: number;
+  readonly retryMaxS: number;
+  /** How long one remote may take for its first answer. */
+  readonly pollTimeoutS: number;
+  readonly tunMtu: number;
+  readonly occ: string;
+  readonly peerInfo: string;
+  readonly device: string;
+  readonly routes: readonly Prefix[];
+  readonly routeNopull: boolean;
+  readonly metric: number;
+  readonly explicitExitNotify: boolean;
+}
+
+/**
+ * resolving and opening wait for the runtime; negotiating: from the hard reset to the push reply; waiting: for the
+ * next attempt; leaving: the exit notice is on its way.
+ */
+export type ClientPhase =
+  | 'idle'
+  | 'resolving'
+  | 'opening'
+  | 'negotiating'
+  | 'connected'
+  | 'waiting'
+  | 'leaving';
+
+export interface ClientState {
+  readonly options: ClientOptions;
+  readonly deps: CoreDeps;
+  readonly remotes: readonly ClientRemote[];
+  readonly drops: DropCounters;
+  phase: ClientPhase;
+  remoteIndex: number;
+  addresses: readonly Ip[];
+  addressIndex: number;
+  /** Whole rounds over all remotes without a connection. */
+  round: number;
+  retryAt: number | undefined;
+  remote: { readonly ip: Ip; readonly port: number } | undefined;
+  path: Path | undefined;
+  session: Session | undefined;
+  startedAt: number;
+  pushRequestAt: number | undefined;
+  pushDeadline: number | undefined;
+  collector: PushCollector;
+  keys: DataKeys | undefined;
+  /** What the server pushed that later decisions need. */
+  ccExit: boolean;
+  pingRestartS: number;
+  connectedAtS: number;
+  handshakeAt: number;
+  renegotiateAt: number | undefined;
+  stopAt: number | undefined;
+  lastError: string;
+}
+
+export function newClient(options: ClientOptions, deps: CoreDeps): ClientState {
+  return {
+    options,
+    deps,
+    remotes: options.remoteRandom ? shuffle(options.remotes, deps) : options.remotes,
+    drops: newDropCounters(),
+    phase: 'idle',
+    remoteIndex: 0,
+    addresses: [],
+    addressIndex: 0,
+    round: 0,
+    retryAt: undefined,
+    remote: undefined,
+    path: undefined,
+    session: undefined,
+    startedAt: 0,
+    pushRequestAt: undefined,
+    pushDeadline: undefined,
+    collector: newPushCollector(),
+    keys: undefined,
+    ccExit: false,
+    pingRestartS: options.pingRestart,
+    connectedAtS: 0,
+    handshakeAt: 0,
+    renegotiateAt: undefined,
+    stopAt: undefined,
+    lastError: '',
+  };
+}
+
+function shuffle(remotes: readonly ClientRemote[], deps: CoreDeps): ClientRemote[] {
+  const left = [...remotes];
+  const out: ClientRemote[] = [];
+  while (left.length > 0) {
+    const random = deps.random(2);
+    out.push(...left.splice(((random[0]! << 8) | random[1]!) % left.length, 1));
+  }
+  return out;
+}
