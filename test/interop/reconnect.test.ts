@@ -97,7 +97,7 @@ const clientLeaves: readonly Row[] = [
     body: async world => {
       const { server, client } = await up(world, THEIRS_OURS, AGREEMENT);
       strictEqual((await client.process.stop()).code, 0);
-      await server.process.line(/remote-exit.*client-instance exiting|client-instance exiting/, 2000);
+      await server.process.line(/CC-EEN exit message received|remote-exit/, 2000);
     },
   },
 ];

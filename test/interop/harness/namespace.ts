@@ -9,6 +9,7 @@ import { until } from './wait.ts';
 export class Namespace {
   readonly name: string;
   private devices = 0;
+  private readonly processes: Process[] = [];
 
   private constructor(name: string) {
     this.name = name;
@@ -30,7 +31,9 @@ export class Namespace {
     return namespace;
   }
 
+  /** Ends what still runs in here, and takes it away. */
   async remove(): Promise<void> {
+    await Promise.all(this.processes.map(child => child.kill()));
     await run(['ip', 'netns', 'del', this.name]);
     runState().namespaces.delete(this.name);
   }
@@ -45,7 +48,9 @@ export class Namespace {
   }
 
   spawn(name: string, words: readonly string[], options?: SpawnOptions): Process {
-    return new Process(name, this.command(words), options);
+    const child = new Process(name, this.command(words), options);
+    this.processes.push(child);
+    return child;
   }
 
   /** `ip` commands, one a line, in one process. */

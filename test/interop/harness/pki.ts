@@ -29,6 +29,8 @@ export interface Pki {
 }
 
 export const CLIENTS = 10;
+/** Long enough that no daemon warns of the end. */
+const DAYS = 90;
 
 const CONFIG = `[req]
 distinguished_name = dn
@@ -58,13 +60,13 @@ async function make(): Promise<Pki> {
   mkdirSync(dir, { mode: 0o755 });
   writeFileSync(join(dir, 'openssl.cnf'), CONFIG);
   await Promise.all([authority(dir, 'ca'), authority(dir, 'strange-ca')]);
-  const clients = Array.from({ length: CLIENTS }, (_, i) => issue(dir, 'ca', `client${i}`, 'client', 30));
+  const clients = Array.from({ length: CLIENTS }, (_, i) => issue(dir, 'ca', `client${i}`, 'client', DAYS));
   const staticKey = join(dir, 'static.key');
   const otherStaticKey = join(dir, 'other-static.key');
   const [server, strangeServer, strangeClient, expiredServer, expiredClient] = await Promise.all([
-    issue(dir, 'ca', 'server', 'server', 30),
-    issue(dir, 'strange-ca', 'strange-server', 'server', 30),
-    issue(dir, 'strange-ca', 'strange-client', 'client', 30),
+    issue(dir, 'ca', 'server', 'server', DAYS),
+    issue(dir, 'strange-ca', 'strange-server', 'server', DAYS),
+    issue(dir, 'strange-ca', 'strange-client', 'client', DAYS),
     issue(dir, 'ca', 'expired-server', 'server', -1),
     issue(dir, 'ca', 'expired-client', 'client', -1),
     run(['openvpn', '--genkey', 'secret', staticKey]),
@@ -95,7 +97,7 @@ async function authority(dir: string, name: string): Promise<void> {
     ...NEW_KEY,
   ];
   const files = ['-keyout', join(dir, `${name}.key`), '-out', join(dir, `${name}.crt`)];
-  await run([...words, ...files, '-subj', `/CN=${name}`, '-days', '30']);
+  await run([...words, ...files, '-subj', `/CN=${name}`, '-days', String(DAYS)]);
 }
 
 async function issue(dir: string, ca: string, name: string, kind: 'server' | 'client', days: number) {
