@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TLS sessions on OpenSSL 3. */
+#include <ctype.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <stdio.h>
@@ -152,6 +153,9 @@ static void fail(struct tls_session *session, int result)
 		text = ERR_reason_error_string(error);
 	}
 	snprintf(session->error, sizeof(session->error), "%s%s", before, text ? text : "TLS failed");
+	/* The library writes `unknown CA` but `bad certificate`. */
+	for (char *at = session->error + strlen(before); *before && *at; at++)
+		*at = tolower((unsigned char)*at);
 	certificate_sanitise(session->error);
 	ERR_clear_error();
 }

@@ -200,10 +200,10 @@ describe('TLS', () => {
     );
     const unknown = errors({}, stranger);
     assert.match(unknown.server, /^certificate verify failed: unable to get local issuer certificate \(CN=/);
-    assert.equal(unknown.client, 'peer sent alert: unknown CA');
+    assert.equal(unknown.client, 'peer sent alert: unknown ca');
     const wrongCa = errors({}, { ca: otherCa.cert });
     assert.match(wrongCa.client, /^certificate verify failed: unable to get local issuer certificate/);
-    assert.equal(wrongCa.server, 'peer sent alert: unknown CA');
+    assert.equal(wrongCa.server, 'peer sent alert: unknown ca');
     assert.equal(
       errors(client, {}).client,
       'certificate verify failed: unsupported certificate purpose (CN=client)',
@@ -260,6 +260,34 @@ describe('TLS', () => {
     assert.match(oddEnds.server.peerCertificate()!.commonName, /^a_b_+$/);
     assert.match(oddEnds.server.peerCertificate()!.subject, /^CN=a[\x20-\x7e]+$/);
     close(oddEnds);
+  });
+
+  it('refuses names that are too long or contain NUL', () => {
+    // Without a CA the signature, broken by the forgery, does not matter.
+    const side = { ca: undefined } as unknown as Side;
+    const nul = makeLeaf('forged-nul', {
+      authority: 'test-ca',
+      usage: 'clientAuth',
+      subject: '/CN=good.evil',
+    });
+    const nulCert = forge(nul.cert, 'good.evil', 'good\0evil');
+    assert.equal(
+      errors(side, { ...nul, cert: nulCert }).server,
+      'certificate verify failed: certificate subject contains NUL (CN=good)',
+    );
+    // The openssl command makes no such name: a description becomes a common name by one byte of its type.
+    const subject = `/description=${'n'.repeat(65)}`;
+    const long = makeLeaf('forged-long', { authority: 'test-ca', usage: 'clientAuth', subject });
+    const longCert = forge(long.cert, '\x55\x04\x0d', '\x55\x04\x03');
+    assert.match(
+      errors(side, { ...long, cert: longCert }).server,
+      /^certificate verify failed: certificate common name is longer than 64 characters/,
+    );
+    const none = pair({ ...side, ...forgedServer() }, { verifyPeer: 'none' });
+    join(none.client, none.server);
+    assert.equal(none.client.status(), 'established', none.client.error());
+    assert.equal(none.client.peerCertificate(), undefined, 'what it says is not believed');
+    close(none);
   });
 
   it('finds no common version, cipher or group', () => {
@@ -352,6 +380,28 @@ describe('TLS', () => {
     close(good);
   });
 });
+
+/** The certificate with some of its bytes replaced by as many others. */
+function forge(pem: Uint8Array, from: string, to: string): Uint8Array {
+  const base64 = Buffer.from(pem)
+    .toString()
+    .replace(/-----[A-Z ]+-----/g, '');
+  const der = Buffer.from(base64, 'base64');
+  const at = der.lastIndexOf(from, undefined, 'latin1');
+  assert.ok(at > 0);
+  der.write(to, at, 'latin1');
+  const lines = der.toString('base64').replace(/(.{64})/g, '$1\n');
+  return Buffer.from(`-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`);
+}
+
+function forgedServer(): Identity {
+  const leaf = makeLeaf('forged-server', {
+    authority: 'test-ca',
+    usage: 'serverAuth',
+    subject: '/CN=good.evil',
+  });
+  return { cert: forge(leaf.cert, 'good.evil', 'good\0evil'), key: leaf.key };
+}
 
 /** Numbers of the extensions of a ClientHello record. */
 function extensionsOf(hello: Buffer): number[] {
