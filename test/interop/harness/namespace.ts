@@ -114,12 +114,15 @@ export async function connect(left: Namespace, right: Namespace, number = 0): Pr
     `link add ${wire.leftDevice} type veth peer name ${wire.rightDevice} netns ${right.name}`,
     `addr add ${wire.left4}/24 dev ${wire.leftDevice}`,
     `addr add ${wire.left6}/64 dev ${wire.leftDevice} nodad`,
-    // No link-local addresses: they appear late, and a snapshot would catch them half-made.
+    // Link-local addresses of our own (a router needs one): the kernel's appear late, and a snapshot would catch
+    // them half-made.
+    `addr add fe80::1/64 dev ${wire.leftDevice} nodad`,
     `link set ${wire.leftDevice} addrgenmode none up`,
   );
   await right.ip(
     `addr add ${wire.right4}/24 dev ${wire.rightDevice}`,
     `addr add ${wire.right6}/64 dev ${wire.rightDevice} nodad`,
+    `addr add fe80::2/64 dev ${wire.rightDevice} nodad`,
     `link set ${wire.rightDevice} addrgenmode none up`,
   );
   await Promise.all([settled(left, wire.leftDevice), settled(right, wire.rightDevice)]);
