@@ -176,15 +176,17 @@ class RunningTunnel implements Tunnel {
 
   #openSocket(family: 0 | 4 | 6, port: number, ip?: Uint8Array): string | undefined {
     const { bindDevice, fwmark, sndbuf, rcvbuf } = this.config;
-    const socket = this.#host.openUdp({
-      family,
+    const options = {
       port,
       ...(ip === undefined ? {} : { ip }),
       ...(bindDevice === undefined ? {} : { device: bindDevice }),
       ...(fwmark === undefined ? {} : { mark: fwmark }),
       ...(sndbuf === undefined ? {} : { sendBuffer: sndbuf }),
       ...(rcvbuf === undefined ? {} : { receiveBuffer: rcvbuf }),
-    });
+    };
+    let socket = this.#host.openUdp({ ...options, family });
+    const isWithoutIp6 = isFailure(socket) && socket.code === 'EAFNOSUPPORT';
+    if (isWithoutIp6 && family === 0) socket = this.#host.openUdp({ ...options, family: 4 });
     if (isFailure(socket)) return describe(socket);
     const number = this.#nextSocket++;
     this.sockets.set(number, socket);

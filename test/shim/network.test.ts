@@ -83,7 +83,7 @@ function missing(): string | undefined {
   } catch {
     return '/dev/net/tun';
   }
-  const shim = process.env.OVPND_SHIM ?? join(__dirname, '../../shim.node');
+  const shim = process.env.OVPND_SHIM ?? join(process.cwd(), 'build/shim.node');
   return existsSync(shim) ? undefined : `${shim}`;
 }
 
