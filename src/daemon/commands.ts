@@ -14,9 +14,7 @@ const ANSWER_MS = 5000;
 export function check(host: Host, configDirectory: string): number {
   const config = readConfigFile(host, configDirectory);
   const problems = [...config.problems, ...materialProblems(host, config)].sort((a, b) => a.line - b.line);
-  for (const problem of problems) {
-    host.print(problem.severity === 'error' ? 2 : 1, `${formatProblem(problem)}\n`);
-  }
+  for (const problem of problems) host.print(1, `${formatProblem(problem)}\n`);
   const errors = problems.filter(problem => problem.severity === 'error').length;
   const tunnels = config.servers.length + config.clients.length;
   const warnings = problems.length - errors;

@@ -61,11 +61,12 @@ export function loadMaterial(
       );
     }
   }
-  if (!isComplete) return undefined;
   const wrap = loadWrap(place, contents, problems);
-  const tls = openTls(host, place, contents, problems);
+  // With a file missing the rest is still looked at: one run of `check` names everything.
+  const hasPair = contents.has('cert') && contents.has('key');
+  const tls = hasPair ? openTls(host, place, contents, problems) : undefined;
   for (const bytes of contents.values()) bytes.fill(0);
-  if (wrap !== undefined && tls !== undefined) return { wrap, tls };
+  if (isComplete && wrap !== undefined && tls !== undefined) return { wrap, tls };
   tls?.close();
   return undefined;
 }

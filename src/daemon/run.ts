@@ -28,28 +28,30 @@ interface Loaded {
   readonly material: Material;
 }
 
-/** The tunnel's configuration and files, or the problems that keep it from running. */
-function load(host: Host, options: RunOptions, warn: (problem: Problem) => void): Loaded | Problem[] {
+/**
+ * The tunnel's configuration and files, or the problems that keep it from running. What does not keep it from
+ * running (a warning, a peer section left out) goes to the log.
+ */
+function load(host: Host, options: RunOptions, log: Log): Loaded | Problem[] {
   const file = readConfigFile(host, options.configDirectory);
   const config = [...file.servers, ...file.clients].find(tunnel => tunnel.name === options.tunnel);
-  const ours = file.problems.filter(
-    problem => problem.section === undefined || problem.section === options.tunnel,
-  );
+  const isOurs = (problem: Problem): boolean =>
+    problem.section === undefined || problem.section === options.tunnel || problem.sectionType === 'peer';
+  const problems = file.problems.filter(isOurs);
   if (config === undefined) {
-    const errors = ours.filter(problem => problem.severity === 'error');
+    const errors = problems.filter(problem => problem.severity === 'error' && problem.sectionType !== 'peer');
     const rule = `no server or client section named '${options.tunnel}'`;
     return errors.length > 0 ? errors : [{ severity: 'error', file: file.path, line: 0, rule }];
   }
-  const problems: Problem[] = [];
-  const material = loadMaterial(host, file.path, config, problems);
-  for (const problem of [...file.problems, ...problems]) if (problem.severity === 'warning') warn(problem);
-  if (material !== undefined) return { config, material };
-  return problems.filter(problem => problem.severity === 'error');
-}
-
-/** The log line has a level of its own. */
-function withoutSeverity(problem: Problem): string {
-  return formatProblem({ ...problem, severity: 'error' });
+  const ofFiles: Problem[] = [];
+  const material = loadMaterial(host, file.path, config, ofFiles);
+  const fatal = material === undefined ? ofFiles.filter(problem => problem.severity === 'error') : [];
+  for (const problem of [...problems, ...ofFiles]) {
+    // The log line has a level of its own.
+    const text = formatProblem({ ...problem, severity: 'error' });
+    if (!fatal.includes(problem)) log.write(problem.severity === 'error' ? 'error' : 'warn', text);
+  }
+  return material === undefined ? fatal : { config, material };
 }
 
 /** Runs until a signal or a failure; the answer is the exit code. */
@@ -70,7 +72,7 @@ export function run(host: Host, options: RunOptions): number {
 }
 
 function loadOrReport(host: Host, options: RunOptions, log: Log): Loaded | undefined {
-  const loaded = load(host, options, problem => log.write('warn', withoutSeverity(problem)));
+  const loaded = load(host, options, log);
   if (!Array.isArray(loaded)) return loaded;
   for (const problem of loaded) log.write('error', formatProblem(problem));
   return undefined;

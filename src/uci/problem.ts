@@ -37,7 +37,8 @@ function shown(text: string): string {
 
 /** One line: `/etc/config/ovpnd:12: server 'home': option port '99999': must be a port number, 1 to 65535`. */
 export function formatProblem(problem: Problem): string {
-  const parts = [`${problem.file}:${problem.line}`];
+  // Line 0: the file as a whole.
+  const parts = [problem.line > 0 ? `${problem.file}:${problem.line}` : problem.file];
   if (problem.severity === 'warning') parts.push('warning');
   if (problem.sectionType !== undefined) {
     const name = problem.section === undefined ? '' : ` '${shown(problem.section)}'`;
