@@ -173,9 +173,7 @@ class TunnelProcess {
 
   /** An invalid configuration changes nothing; a changed one restarts this tunnel. */
   #reload(): object {
-    const loaded = load(this.#host, this.#options, problem =>
-      this.#log.write('warn', withoutSeverity(problem)),
-    );
+    const loaded = load(this.#host, this.#options, this.#log);
     if (Array.isArray(loaded)) {
       const problems = loaded.map(formatProblem);
       for (const text of problems) this.#log.write('error', `reload refused: ${text}`);
