@@ -56,6 +56,11 @@ export class World {
     return child;
   }
 
+  /** Process ids of what was started here. */
+  pids(): number[] {
+    return this.daemons.map(daemon => daemon.pid);
+  }
+
   /** A fresh folder of this row. */
   folder(name: string): string {
     const path = join(this.dir, name);
