@@ -6,7 +6,7 @@ import type { ClientState } from './clientstate.ts';
 import { type LogLevel, notify, type Outbox } from './event.ts';
 import { BACKOFF_FREE_ROUNDS } from './limits.ts';
 import { newPushCollector } from './pushreply.ts';
-import { closeSession, openClientSession } from './session.ts';
+import { closeSession, flushSession, openClientSession } from './session.ts';
 
 /** Tries the remote whose turn it is. */
 export function connect(state: ClientState, now: number, out: Outbox): void {
@@ -75,7 +75,7 @@ export function restart(
   const wasConnected = state.phase === 'connected';
   const where =
     state.remote === undefined ? state.remotes[state.remoteIndex]!.host : formatEndpoint(state.remote);
-  forget(state, out);
+  forget(state, now, out);
   if (wasConnected) state.round = 0;
   if (!wasConnected || advice.advance === true) advance(state);
   const waitS = Math.max(backoffS(state), advice.waitS ?? 0);
@@ -91,10 +91,15 @@ export function restart(
   );
 }
 
-function forget(state: ClientState, out: Outbox): void {
-  if (state.session !== undefined) closeSession(state.session);
+function forget(state: ClientState, now: number, out: Outbox): void {
+  const { session, path } = state;
+  if (session !== undefined && path !== undefined) {
+    // A TLS alert tells the server why; one try is all it gets.
+    flushSession(session, now, bytes => out.sends.push({ kind: 'send', path, bytes }));
+  }
+  if (session !== undefined) closeSession(session);
   if (state.keys !== undefined) out.plane.push({ op: 'delPeer', peerId: state.keys.peerId });
-  if (state.path !== undefined) out.others.push({ kind: 'closeSocket', socket: state.path.socket });
+  if (path !== undefined) out.sends.push({ kind: 'closeSocket', socket: path.socket });
   state.session = undefined;
   state.keys = undefined;
   state.path = undefined;
