@@ -22,7 +22,7 @@ export interface Transfer {
   /** Cores kept busy by something else than the daemons and iperf3. */
   readonly foreignCores: number;
   readonly retransmits: number;
-  /** What both ends agreed to send at most in one segment; above 1388 the datagrams outside are fragmented. */
+  /** Bytes of a TCP segment; where a tunnel does not clamp it, each packet travels as two fragments outside. */
   readonly mss: number;
 }
 
