@@ -14,6 +14,8 @@ export interface PlaneCapabilities {
   readonly tcp: boolean;
   /** Epoch data format (64-bit packet ids). */
   readonly epoch: boolean;
+  /** Installs the system routes to networks behind a peer itself; else one route into the device is enough. */
+  readonly ownsPeerRoutes: boolean;
   readonly maxPeers: number;
 }
 

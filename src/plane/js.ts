@@ -65,7 +65,14 @@ class JsPlane implements PacketPlane {
     this.#sink = options.sink;
     this.#limits = { ...keys.KEY_LIMITS, ...options.limits };
     const maxPeers = options.mode === 'p2p' ? 1 : (options.peersMax ?? PEERS_MAX);
-    this.capabilities = { dataV1: true, inner: true, tcp: true, epoch: false, maxPeers };
+    this.capabilities = {
+      dataV1: true,
+      inner: true,
+      tcp: true,
+      epoch: false,
+      ownsPeerRoutes: false,
+      maxPeers,
+    };
   }
 
   addPeer(peer: PlanePeer, now: number): PlaneResult {

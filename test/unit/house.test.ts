@@ -71,7 +71,7 @@ const RULES: Readonly<
   profile: { values: CODEC },
   ubus: { values: CODEC, types: [HOST_TYPES] },
   pki: { values: ['src/core/'], types: [HOST_TYPES] },
-  plane: { values: ['src/core/'] },
+  plane: { values: ['src/core/', 'src/netlink/'] },
   network: { values: ['src/core/', 'src/netlink/'], types: [HOST_TYPES] },
   host: { values: ['src/core/', '@noble/'] },
   daemon: { values: ['src/'] },
