@@ -9,7 +9,7 @@ deps:
 	@scripts/deps
 
 node_modules/.done: package.json package-lock.json | deps
-	npm ci --no-audit --no-fund --loglevel=error
+	@echo 'npm ci'; npm ci --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
 include src/shim/build.mk
@@ -17,22 +17,22 @@ include src/shim/build.mk
 BUNDLE_SOURCES := $(shell find src -name '*.ts')
 
 build/ovpnd.js: node_modules/.done scripts/bundle.mjs $(BUNDLE_SOURCES)
-	node scripts/bundle.mjs
+	@echo 'build $@'; node scripts/bundle.mjs
 
 build: build/ovpnd build/ovpnd.js build/shim.node
 
 demo: build
-	test/interop/demo
+	@test/interop/demo
 
 test: build lint build/asan/ovpnd build/asan/shim.node
-	node scripts/test.mjs
+	@node scripts/test.mjs
 
 lint: node_modules/.done
-	npx biome check .
-	npx tsc
+	npx --no-install biome check .
+	npx --no-install tsc
 
 bench: build
-	node scripts/bench.mjs
+	@node scripts/bench.mjs
 
 sim: build
 	node scripts/test.mjs --sim "$(SEED)"

@@ -19,51 +19,54 @@ SHIM_LIBS := -lssl -lcrypto
 QUICKJS_CFLAGS := -std=gnu11 -D_GNU_SOURCE -DCONFIG_VERSION='"2025-04-26"' -fwrapv -funsigned-char -w
 
 $(QUICKJS)/.done: scripts/quickjs scripts/apt-suite | deps
-	scripts/quickjs
+	@scripts/quickjs
 	@touch $@
+
+# One short line for each step; V=1 shows the commands.
+quiet = $(if $(V),,@echo 'build $(1)'; )
 
 # One set of rules for each flavour: $(1) folder of the results, $(2) flags, $(3) strip or nothing.
 define shim_flavour
 $(1)/o/quickjs/%.o: $(QUICKJS)/.done
 	@mkdir -p $$(@D)
-	$(SHIM_CC) $(QUICKJS_CFLAGS) -fPIE $(2) -c $(QUICKJS)/$$*.c -o $$@
+	$$(call quiet,$$@)$(SHIM_CC) $(QUICKJS_CFLAGS) -fPIE $(2) -c $(QUICKJS)/$$*.c -o $$@
 
 $(1)/o/exe/%.o: src/shim/%.c $(QUICKJS)/.done
 	@mkdir -p $$(@D)
-	$(SHIM_CC) $$(SHIM_CFLAGS) $(SHIM_WARN) -isystem $(QUICKJS) -fPIE $(2) -c $$< -o $$@
+	$$(call quiet,$$@)$(SHIM_CC) $$(SHIM_CFLAGS) $(SHIM_WARN) -isystem $(QUICKJS) -fPIE $(2) -c $$< -o $$@
 
 $(1)/o/exe/main_embedded.o: src/shim/main_quickjs.c $(QUICKJS)/.done
 	@mkdir -p $$(@D)
-	$(SHIM_CC) $$(SHIM_CFLAGS) $(SHIM_WARN) -DOVPND_BYTECODE -isystem $(QUICKJS) -fPIE $(2) -c $$< -o $$@
+	$$(call quiet,$$@)$(SHIM_CC) $$(SHIM_CFLAGS) $(SHIM_WARN) -DOVPND_BYTECODE -isystem $(QUICKJS) -fPIE $(2) -c $$< -o $$@
 
 $(1)/o/exe/bytecode.o: build/bytecode.c
-	$(SHIM_CC) $$(SHIM_CFLAGS) -fPIE $(2) -c $$< -o $$@
+	$$(call quiet,$$@)$(SHIM_CC) $$(SHIM_CFLAGS) -fPIE $(2) -c $$< -o $$@
 
 $(1)/o/node/%.o: src/shim/%.c | node_modules/.done
 	@mkdir -p $$(@D)
-	$(SHIM_CC) $$(SHIM_CFLAGS) $(SHIM_WARN) -isystem $(NODE_HEADERS) -DNAPI_VERSION=8 -fPIC $(2) -c $$< -o $$@
+	$$(call quiet,$$@)$(SHIM_CC) $$(SHIM_CFLAGS) $(SHIM_WARN) -isystem $(NODE_HEADERS) -DNAPI_VERSION=8 -fPIC $(2) -c $$< -o $$@
 
 $(1)/ovpnd: $(1)/o/exe/main_embedded.o $(1)/o/exe/bytecode.o $(1)/o/exe/bindings_quickjs.o \
 		$(SHIM_PARTS:%=$(1)/o/exe/%.o) $(QUICKJS_PARTS:%=$(1)/o/quickjs/%.o)
-	$(SHIM_CC) $(2) -pie $(SHIM_LDFLAGS) $(3) $$^ -o $$@ $(SHIM_LIBS) -lm
+	$$(call quiet,$$@)$(SHIM_CC) $(2) -pie $(SHIM_LDFLAGS) $(3) $$^ -o $$@ $(SHIM_LIBS) -lm
 
 $(1)/ovpnd-run: $(1)/o/exe/main_quickjs.o $(1)/o/exe/bindings_quickjs.o \
 		$(SHIM_PARTS:%=$(1)/o/exe/%.o) $(QUICKJS_PARTS:%=$(1)/o/quickjs/%.o)
-	$(SHIM_CC) $(2) -pie $(SHIM_LDFLAGS) $$^ -o $$@ $(SHIM_LIBS) -lm
+	$$(call quiet,$$@)$(SHIM_CC) $(2) -pie $(SHIM_LDFLAGS) $$^ -o $$@ $(SHIM_LIBS) -lm
 
 $(1)/shim.node: $(1)/o/node/bindings_node.o $(SHIM_PARTS:%=$(1)/o/node/%.o)
-	$(SHIM_CC) $(2) -shared $(SHIM_LDFLAGS) $$^ -o $$@ $(SHIM_LIBS)
+	$$(call quiet,$$@)$(SHIM_CC) $(2) -shared $(SHIM_LDFLAGS) $$^ -o $$@ $(SHIM_LIBS)
 endef
 
 $(eval $(call shim_flavour,build,$(SHIM_HARDEN),-s))
 $(eval $(call shim_flavour,build/asan,$(SHIM_ASAN),))
 
 build/compile: src/shim/compile_quickjs.c $(QUICKJS_PARTS:%=build/o/quickjs/%.o)
-	$(SHIM_CC) $(SHIM_CFLAGS) $(SHIM_WARN) -isystem $(QUICKJS) $(SHIM_HARDEN) -fPIE -pie $^ -o $@ -lm
+	$(call quiet,$@)$(SHIM_CC) $(SHIM_CFLAGS) $(SHIM_WARN) -isystem $(QUICKJS) $(SHIM_HARDEN) -fPIE -pie $^ -o $@ -lm
 
 build/bytecode.c: build/ovpnd.js build/compile
-	build/compile $< >$@.new
-	mv $@.new $@
+	$(call quiet,$@)build/compile $< >$@.new
+	@mv $@.new $@
 
 .SECONDARY:
 -include $(wildcard build/o/*/*.d build/asan/o/*/*.d)
