@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# The menu: build demo test lint bench sim fuzz clean. Every target installs what it lacks first.
+# The menu: build demo test test-kernel lint bench sim fuzz clean. Every target installs what it lacks first.
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-.PHONY: build demo test lint bench sim fuzz deps clean
+.PHONY: build demo test test-kernel lint bench sim fuzz deps clean
 
 deps:
 	@scripts/deps
@@ -26,6 +26,10 @@ demo: build
 
 test: build lint build/asan/ovpnd build/asan/shim.node
 	@node scripts/test.mjs
+
+test-kernel: build
+	@scripts/kernel
+	@node scripts/test.mjs test/kernel
 
 lint: node_modules/.done
 	npx --no-install biome check .

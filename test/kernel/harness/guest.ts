@@ -5,7 +5,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { killGroup, once, runState } from '../../interop/harness/state.ts';
 import { until } from '../../interop/harness/wait.ts';
 import { GuestProcess } from './guest-process.ts';
@@ -75,6 +75,11 @@ export class Guest {
     return once('guest', () => Guest.boot());
   }
 
+  /** The run's guest, if there is one. */
+  static running(): Promise<Guest> | undefined {
+    return runState().once.get('guest') as Promise<Guest> | undefined;
+  }
+
   static async boot(): Promise<Guest> {
     const { dir } = runState();
     const image = join(dir, 'image.cpio');
@@ -135,9 +140,8 @@ export class Guest {
 
   /** Writes a file and the folders above it. */
   async write(path: string, data: string | Uint8Array, mode = '600'): Promise<void> {
-    await this.run(['sh', '-c', 'mkdir -p "${1%/*}" && cat >"$1" && chmod "$2" "$1"', '-', path, mode], {
-      input: data,
-    });
+    const script = 'mkdir -p "$1" && cat >"$2" && chmod "$3" "$2"';
+    await this.run(['sh', '-c', script, '-', dirname(path), path, mode], { input: data });
   }
 
   read(path: string): Promise<string> {

@@ -26,6 +26,7 @@ const PROGRAMS = [
   'usr/sbin/openvpn',
   'usr/bin/ip',
   'usr/sbin/tc',
+  'usr/sbin/genl',
   'usr/bin/ss',
   'usr/bin/ping',
   'usr/bin/iperf3',

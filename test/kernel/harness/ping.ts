@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pings inside a namespace of the guest, and what became of them.
+
+import { deepStrictEqual, strictEqual } from 'node:assert';
+import type { GuestProcess } from './guest-process.ts';
+import type { Namespace } from './namespace.ts';
+import type { Scene } from './scene.ts';
+
+export interface PingOptions {
+  /** Bytes of the whole IP packet. */
+  readonly size?: number;
+  readonly count?: number;
+  readonly intervalS?: number;
+  readonly source?: string;
+}
+
+export interface PingResult {
+  readonly sent: number;
+  readonly received: number;
+}
+
+export const SMALL = 84;
+export const LARGE = 1400;
+
+function words(address: string, options: PingOptions): string[] {
+  const headers = address.includes(':') ? 48 : 28;
+  const size = Math.max((options.size ?? SMALL) - headers, 0);
+  const count = options.count === undefined ? [] : ['-c', String(options.count), '-W', '2'];
+  const source = options.source === undefined ? [] : ['-I', options.source];
+  const interval = String(options.intervalS ?? 0.05);
+  return ['ping', '-n', '-q', '-i', interval, '-s', String(size), ...count, ...source, address];
+}
+
+function result(child: GuestProcess): PingResult {
+  const match = /([0-9]+) packets transmitted, ([0-9]+) received/.exec(child.output);
+  if (match === null) throw new Error(`ping: ${child.output}`);
+  // ping does not count what it could not even send, for want of a route: that is a loss, too.
+  return { sent: Number(match[1]) + child.count(/sendmsg/), received: Number(match[2]) };
+}
+
+export async function ping(from: Namespace, address: string, options: PingOptions = {}): Promise<PingResult> {
+  const all = { count: 3, ...options };
+  const child = from.spawn('ping', words(address, all));
+  await child.ended(30_000 + all.count * (all.intervalS ?? 0.05) * 2000);
+  if (!/packets transmitted/.test(child.output)) return { sent: all.count, received: 0 };
+  return result(child);
+}
+
+/** Waits until `address` answers. */
+export async function reach(scene: Scene, from: Namespace, address: string, ms = 30_000): Promise<void> {
+  await scene.until(`${address} answers`, ms, async () => {
+    return (await from.try(['ping', '-n', '-q', '-c', '1', '-W', '0.5', address])).code === 0;
+  });
+}
+
+/** Small and large packets to each address, all of them answered. */
+export async function pingAll(
+  from: Namespace,
+  addresses: readonly string[],
+  sizes: readonly number[] = [SMALL, LARGE],
+): Promise<void> {
+  const cases = addresses.flatMap(address => sizes.map(size => ({ address, size })));
+  const results = await Promise.all(
+    cases.map(async ({ address, size }) => {
+      const { received } = await ping(from, address, { size });
+      return `${address} ${size} bytes: ${received} of 3`;
+    }),
+  );
+  deepStrictEqual(
+    results,
+    cases.map(({ address, size }) => `${address} ${size} bytes: 3 of 3`),
+  );
+}
+
+/** Pings until told to stop. */
+export class SteadyPing {
+  private readonly child: GuestProcess;
+
+  private constructor(child: GuestProcess) {
+    this.child = child;
+  }
+
+  /** Returns once it is under way. */
+  static async start(from: Namespace, address: string, options: PingOptions = {}): Promise<SteadyPing> {
+    const child = from.spawn('ping', words(address, options));
+    // Its first line waits in a buffer; that it runs is what the pid says.
+    await child.pid();
+    return new SteadyPing(child);
+  }
+
+  /** Ends it; the answer to the very last request may still be under way and is not missed. */
+  async stop(): Promise<PingResult> {
+    await this.child.stop('SIGINT');
+    const { sent, received } = result(this.child);
+    return { sent: received === sent - 1 ? received : sent, received };
+  }
+}
+
+/** Runs `body` under a steady ping that must not lose anything. */
+export async function undisturbed<T>(from: Namespace, address: string, body: () => Promise<T>): Promise<T> {
+  const steady = await SteadyPing.start(from, address);
+  const value = await body();
+  const { sent, received } = await steady.stop();
+  strictEqual(received, sent, `${sent - received} of ${sent} pings to ${address} were lost`);
+  return value;
+}
