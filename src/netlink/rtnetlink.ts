@@ -36,6 +36,7 @@ export const IFLA_MTU = 4;
 export const IFLA_LINKINFO = 18;
 export const IFLA_AF_SPEC = 26;
 export const IFLA_INFO_KIND = 1;
+export const IFLA_INFO_DATA = 2;
 export const IFLA_INET6_ADDR_GEN_MODE = 8;
 /** No link-local address is made when the device comes up, and so no router solicitation is sent into it. */
 export const ADDR_GEN_MODE_NONE = 1;
@@ -99,6 +100,23 @@ export function encodeGetLink(name: string, little: boolean = HOST_LITTLE): Uint
 
 export function encodeGetLinkByIndex(index: number, little: boolean = HOST_LITTLE): Uint8Array {
   return linkWriter(RTM_GETLINK, CHANGE, index, little).finish();
+}
+
+/** Makes a virtual device; `writeData` writes what its kind wants. EEXIST when the name is taken. */
+export function encodeNewLink(
+  name: string,
+  kind: string,
+  writeData: (data: MessageWriter) => void,
+  little: boolean = HOST_LITTLE,
+): Uint8Array {
+  return linkWriter(RTM_NEWLINK, CHANGE | NLM_F_CREATE | NLM_F_EXCL, 0, little)
+    .textAttribute(IFLA_IFNAME, name)
+    .nest(IFLA_LINKINFO, info => info.textAttribute(IFLA_INFO_KIND, kind).nest(IFLA_INFO_DATA, writeData))
+    .finish();
+}
+
+export function encodeDeleteLink(index: number, little: boolean = HOST_LITTLE): Uint8Array {
+  return linkWriter(RTM_DELLINK, CHANGE, index, little).finish();
 }
 
 export function encodeSetLinkUp(index: number, up: boolean, little: boolean = HOST_LITTLE): Uint8Array {
