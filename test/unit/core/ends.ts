@@ -26,17 +26,19 @@ export interface EndsOptions {
   readonly refuseServer?: string;
   readonly chainLength?: number;
   readonly client?: HandOptions;
+  readonly zeroExporter?: boolean;
 }
 
 /** A client that has sent nothing yet, and the server its stateless reset exchange will lead to. */
 export function ends(options: EndsOptions = {}): Ends {
-  const { refuseClient, refuseServer, chainLength = 0, ipOverhead = 28 } = options;
+  const { refuseClient, refuseServer, chainLength = 0, ipOverhead = 28, zeroExporter = false } = options;
   const clientTls = fakeTls({ role: 'client', commonName: 'alice', chainLength, refuse: () => refuseServer });
   const serverTls = fakeTls({
     role: 'server',
     commonName: 'server',
     chainLength,
     refuse: () => refuseClient,
+    zeroExporter,
   });
   const [clientWrap, serverWrap] = options.wrap ?? [noWrap(), noWrap()];
   const client = clientHand({ tls: clientTls, wrap: clientWrap, ...options.client }, T0);
