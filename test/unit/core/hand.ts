@@ -6,6 +6,7 @@ import { type Path, pathKey } from '../../../src/core/address.ts';
 import { encodeUtf8 } from '../../../src/core/bytes.ts';
 import { isDrop } from '../../../src/core/drop.ts';
 import { OCC_EXIT_PAYLOAD } from '../../../src/core/options.ts';
+import type { ServerOptions } from '../../../src/core/server.ts';
 import {
   flushSession,
   introduce,
@@ -21,7 +22,15 @@ import {
 } from '../../../src/core/session.ts';
 import { OPCODE } from '../../../src/core/wire.ts';
 import { createWrap, noWrap, openStateless, type WrapKeys } from '../../../src/core/wrap.ts';
-import { type Bench, type ClientBench, coreDeps, crypto, ip, type ServerBench } from './bench.ts';
+import {
+  type Bench,
+  type ClientBench,
+  coreDeps,
+  crypto,
+  ip,
+  type ServerBench,
+  serverBench,
+} from './bench.ts';
 import { type FakeTls, fakeTls } from './fake-tls.ts';
 
 /** All a present client can: v2 packets, request-push, exporter, cc-exit. */
@@ -207,4 +216,19 @@ export function connected(bench: ClientBench, push = PUSH, options: HandOptions 
   converse(bench, hand);
   say(bench, hand, push);
   return hand;
+}
+
+export interface Server extends ServerBench {
+  readonly tls: FakeTls;
+}
+
+/** A server under test. */
+export function server(more: Partial<ServerOptions> = {}): Server {
+  const tls = fakeTls({ role: 'server', commonName: 'server' });
+  return Object.assign(serverBench(tls, more), { tls });
+}
+
+/** Names of the connected clients. */
+export function alive(bench: ServerBench): string[] {
+  return [...bench.state.byId.values()].map(peer => peer.name);
 }
