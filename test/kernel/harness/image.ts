@@ -53,10 +53,6 @@ const MODULES = [
   'tcp_diag',
 ];
 
-const OVPND = `#!/bin/sh
-exec /host/lib/ld-linux-x86-64.so.2 --argv0 ovpnd --library-path /host/lib /host/ovpnd "$@"
-`;
-
 const ETC: Readonly<Record<string, string>> = {
   passwd: 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n',
   group: 'root:x:0:\nnogroup:x:65534:\n',
@@ -138,26 +134,29 @@ function addModules(image: Cpio): void {
   }
 }
 
-/** ovpnd with the libraries it runs with on this machine. */
+/** ovpnd, and what runs any script with its shim, with the libraries they have on this machine. */
 function addOvpnd(image: Cpio): void {
-  const program = resolve('build/ovpnd');
-  if (!existsSync(program)) return;
   const loader = '/lib64/ld-linux-x86-64.so.2';
-  image.file('host/ovpnd', 0o755, readFileSync(program));
-  for (const path of [loader, ...librariesOf(program, [loader])]) {
-    image.file(`host/lib/${basename(path)}`, 0o755, readFileSync(realpathSync(path)));
+  for (const name of ['ovpnd', 'ovpnd-run']) {
+    const program = resolve('build', name);
+    if (!existsSync(program)) continue;
+    image.file(`host/${name}`, 0o755, readFileSync(program));
+    for (const path of [loader, ...librariesOf(program, [loader])]) {
+      image.file(`host/lib/${basename(path)}`, 0o755, readFileSync(realpathSync(path)));
+    }
+    const words = `/host/lib/ld-linux-x86-64.so.2 --argv0 ${name} --library-path /host/lib /host/${name}`;
+    image.file(`usr/bin/${name}`, 0o755, Buffer.from(`#!/bin/sh\nexec ${words} "$@"\n`));
   }
-  image.file('usr/bin/ovpnd', 0o755, Buffer.from(OVPND));
 }
 
-/** The guest's first process, compiled when its source is newer. */
-function agent(): string {
-  const source = 'test/kernel/guest/agent.c';
-  const program = join(KERNEL, 'agent');
+/** One of our own programs for the guest, compiled when its source is newer. */
+function compiled(name: string): Uint8Array {
+  const source = `test/kernel/guest/${name}.c`;
+  const program = join(KERNEL, name);
   if (!existsSync(program) || statSync(program).mtimeMs < statSync(source).mtimeMs) {
     execFileSync(process.env.CC ?? 'gcc', ['-static', '-O2', '-Wall', '-Wextra', '-o', program, source]);
   }
-  return program;
+  return readFileSync(program);
 }
 
 /** Writes the archive that becomes the guest's root file system. */
@@ -167,6 +166,7 @@ export function writeImage(path: string): void {
   addModules(image);
   addOvpnd(image);
   for (const folder of ['root', 'var']) image.folder(folder);
-  image.file('init', 0o755, readFileSync(agent()));
+  image.file('init', 0o755, compiled('agent'));
+  image.file('usr/bin/ovpn-peers', 0o755, compiled('ovpn-peers'));
   writeFileSync(path, image.end());
 }

@@ -32,6 +32,17 @@ export class Namespace {
     return namespace;
   }
 
+  /** Gives the network namespace of a process a name, once it has one of its own. */
+  static async adopt(guest: Guest, pid: number): Promise<Namespace> {
+    const namespace = new Namespace(guest, `n${next++}`);
+    const unshared = `[ "$(readlink /proc/${pid}/ns/net)" != "$(readlink /proc/1/ns/net)" ]`;
+    await guest.sh(`until [ "$(cat /proc/${pid}/comm)" = sleep ] && ${unshared}; do sleep 0.05; done`, {
+      ms: 10_000,
+    });
+    await guest.sh(`ip netns attach ${namespace.name} ${pid} && ip -n ${namespace.name} link set lo up`);
+    return namespace;
+  }
+
   /** Ends what still runs in here, and takes it away. */
   async remove(): Promise<void> {
     await Promise.all(this.processes.map(child => child.kill()));

@@ -30,9 +30,9 @@ function identity({ ca, cert, key }: Identity): Identity {
 function keysIn(guest: Guest): Promise<Keys> {
   return once('guest-keys', async () => {
     const made: Pki = await pki();
-    for (const name of readdirSync(made.dir).filter(name => /\.(crt|key)$/.test(name))) {
-      await guest.write(`/pki/${name}`, readFileSync(join(made.dir, name)));
-    }
+    const names = readdirSync(made.dir).filter(name => /\.(crt|key)$/.test(name));
+    const write = (name: string) => guest.write(`/pki/${name}`, readFileSync(join(made.dir, name)));
+    await Promise.all(names.map(write));
     const clients = made.clients.map(identity);
     return { server: identity(made.server), clients, staticKey: inGuest(made.staticKey) };
   });
@@ -64,6 +64,13 @@ export class Scene {
 
   async namespace(): Promise<Namespace> {
     const namespace = await Namespace.create(this.guest);
+    this.namespaces.push(namespace);
+    return namespace;
+  }
+
+  /** The network namespace a process has made for itself. */
+  async adopt(pid: number): Promise<Namespace> {
+    const namespace = await Namespace.adopt(this.guest, pid);
     this.namespaces.push(namespace);
     return namespace;
   }

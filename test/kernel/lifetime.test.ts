@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// Peers, keys and processes that come and go on the kernel's data plane.
+
+import { deepStrictEqual, ok, strictEqual } from 'node:assert';
+import { type End, type Kind, SERVER4, startClient, startServer, up } from './harness/ends.ts';
+import type { Wire } from './harness/namespace.ts';
+import { type KernelTable, kernelTable } from './harness/observe.ts';
+import { isKernel, K, kernelRow, NAMES } from './harness/offload.ts';
+import { pingAll, reach, SteadyPing } from './harness/ping.ts';
+import { type Row, table } from './harness/rows.ts';
+
+const EMPTY: KernelTable = { peers: [], keys: [] };
+
+/** What the kernel holds; nothing where ovpnd is not on its plane. */
+async function inKernel({ namespace, device }: End): Promise<KernelTable> {
+  return isKernel ? kernelTable(namespace, device) : EMPTY;
+}
+
+const RENEWAL_S = 5;
+const RENEWING_MS = 60_000;
+
+function rekey(server: Kind, client: Kind): Row {
+  return kernelRow({
+    title: `${NAMES[server]} server, ${NAMES[client]} client: new keys every ${RENEWAL_S} s for a minute lose no ping`,
+    timeoutMs: RENEWING_MS + 60_000,
+    body: async scene => {
+      const side = { options: { reneg_sec: String(RENEWAL_S) }, lines: [`reneg-sec ${RENEWAL_S}`] };
+      const tunnel = await up(
+        scene,
+        { server, client },
+        {},
+        server === K ? { server: side } : { client: side },
+      );
+      const end = server === K ? tunnel.server : tunnel.client;
+      const steady = await SteadyPing.start(tunnel.wire.right, SERVER4, { intervalS: 0.1 });
+      const seen = new Set<number>();
+      const stop = performance.now() + RENEWING_MS;
+      await scene.until('a minute has passed', RENEWING_MS + 10_000, async () => {
+        const { keys } = await inKernel(end);
+        for (const { key_id, slot } of keys) if (slot === 0) seen.add(key_id);
+        const { peers } = await end.ovpnd!.status();
+        ok(
+          peers[0]!.handshake_age_s <= 2 * RENEWAL_S,
+          `the last handshake is ${peers[0]!.handshake_age_s} s old`,
+        );
+        await new Promise(resolve => setTimeout(resolve, 500));
+        return performance.now() > stop;
+      });
+      const { sent, received } = await steady.stop();
+      strictEqual(received, sent, `${sent - received} of ${sent} pings were lost`);
+      // The id 0 is only ever the first key's; then 1 to 7 take turns.
+      if (isKernel) ok(seen.size >= 6, `primary keys seen: ${[...seen].join(' ')}`);
+    },
+  });
+}
+
+function disconnect(client: Kind): Row {
+  return kernelRow({
+    title: `${NAMES[K]} server, ${NAMES[client]} client: a peer is thrown out while it pings, and may come back`,
+    body: async scene => {
+      const { wire, server, client: end } = await up(scene, { server: K, client });
+      const steady = await SteadyPing.start(wire.right, SERVER4, { intervalS: 0.01 });
+      const before = end.process.lines.length;
+      const done = await server.ovpnd!.ask('disconnect', 'home', 'client0');
+      strictEqual(done.code, 0, done.output);
+      if (client === 'dco') await end.process.line(/SIG(USR1|TERM)|RESTART|AUTH_FAILED|HALT/, 10_000, before);
+      // A client that was told to halt has ended.
+      if (end.process.exit === undefined) end.process.isEnding = true;
+      await scene.until('the kernel has forgotten the old peer', 10_000, async () => {
+        const { peers } = await inKernel(server);
+        return peers.length === (await server.ovpnd!.status()).peers.length;
+      });
+      await steady.stop();
+      if (end.process.exit !== undefined) await startClient(scene, wire, client, {});
+      await reach(scene, wire.right, SERVER4, 60_000);
+    },
+  });
+}
+
+const silentClient = kernelRow({
+  title: `${NAMES[K]} server: a client that falls silent is gone after the keepalive time`,
+  body: async scene => {
+    const extra = { options: { keepalive: '1 4' } };
+    const { server, client } = await up(scene, { server: K, client: 'dco' }, {}, { server: extra });
+    // Idle, but kept alive from both sides.
+    await new Promise(resolve => setTimeout(resolve, 8000));
+    strictEqual((await server.ovpnd!.status()).peers.length, 1);
+    await client.process.kill();
+    await scene.until('status shows no peer', 15_000, async () => {
+      return (await server.ovpnd!.status()).peers.length === 0;
+    });
+    deepStrictEqual(await inKernel(server), EMPTY);
+  },
+});
+
+const silentServer = kernelRow({
+  title: `${NAMES[K]} client: a server that falls silent is noticed, and found again`,
+  body: async scene => {
+    const extra = { options: { keepalive: '1 4', connect_retry: '1 2' } };
+    const kinds = { server: 'dco', client: K } as const;
+    const tunnel = await up(scene, kinds, {}, { server: { lines: ['keepalive 1 4'] }, client: extra });
+    await tunnel.server.process.kill();
+    await scene.until('the client is no longer connected', 15_000, async () => {
+      return (await tunnel.client.ovpnd!.status()).state !== 'connected';
+    });
+    await startServer(scene, tunnel.wire.left, 'dco', {});
+    await reach(scene, tunnel.wire.right, SERVER4, 60_000);
+  },
+});
+
+const killed = kernelRow({
+  title: `${NAMES[K]} server killed with a live peer: no key stays, and a new start finds a clean place`,
+  body: async scene => {
+    const wire = await scene.pair();
+    const lines = ['keepalive 1 5', 'connect-retry 1 1'];
+    const options = { keepalive: '1 5' };
+    const first = await startServer(scene, wire.left, K, {}, { clean: false, options });
+    await startClient(scene, wire, 'dco', {}, { lines });
+    await reach(scene, wire.right, SERVER4);
+    const steady = await SteadyPing.start(wire.right, SERVER4);
+    await first.process.kill();
+    if ((await wire.left.tunnels()).length > 0) deepStrictEqual(await inKernel(first), EMPTY);
+    const second = await startServer(scene, wire.left, K, {}, { options });
+    deepStrictEqual(await wire.left.tunnels(), isKernel ? [second.device] : []);
+    await reach(scene, wire.right, SERVER4, 60_000);
+    await steady.stop();
+    strictEqual((await second.ovpnd!.status()).peers.length, 1);
+    if (isKernel) strictEqual((await inKernel(second)).peers.length, 1);
+  },
+});
+
+const stopped = kernelRow({
+  title: `${NAMES[K]} leaves no interface, address or route behind when it ends`,
+  body: async scene => {
+    const { wire, server, client } = await up(scene, { server: K, client: K });
+    for (const end of [client, server]) {
+      strictEqual((await end.process.stop()).code, 0);
+      const links = await end.namespace.run(['ip', '-o', 'link', 'show']);
+      ok(!links.includes(end.device), links);
+      for (const family of ['-4', '-6']) {
+        const routes = await end.namespace.run(['ip', family, 'route', 'show', 'table', 'all']);
+        ok(!/10\.8\.0|fd42:8/.test(routes), routes);
+      }
+    }
+    await pingAll(wire.right, [wire.left4]);
+  },
+});
+
+const MANY = Number(process.env.OVPND_MANY ?? 24);
+
+/** Clients without a device: what is asked for is their number. */
+async function crowd(scene: Parameters<Row['body']>[0], wire: Wire, count: number): Promise<End[]> {
+  const lines = [
+    'dev null',
+    'explicit-exit-notify 1',
+    'hand-window 60',
+    'verb 1',
+    'ifconfig-noexec',
+    'route-noexec',
+  ];
+  const clients: End[] = [];
+  for (let i = 0; i < count; i++)
+    clients.push(await startClient(scene, wire, 'plain', {}, { lines, number: i % 10 }));
+  return clients;
+}
+
+const many = kernelRow({
+  title: `${NAMES[K]} server: ${MANY} clients come and go, and the kernel's table is always ovpnd's`,
+  timeoutMs: 60_000 + MANY * 5000,
+  body: async scene => {
+    const wire = await scene.pair();
+    const options = { duplicate_cn: '1', max_clients: '250' };
+    const server = await startServer(scene, wire.left, K, {}, { options });
+    const addresses = async (): Promise<string[]> => {
+      const { peers } = await server.ovpnd!.status();
+      return peers.flatMap(peer => peer.vpn_addresses).sort();
+    };
+    const clients = await crowd(scene, wire, MANY);
+    await scene.until(
+      `${MANY} peers`,
+      60_000 + MANY * 3000,
+      async () => (await addresses()).length === 2 * MANY,
+    );
+    const { peers, keys } = await inKernel(server);
+    if (isKernel) {
+      deepStrictEqual(peers.flatMap(peer => [peer.vpn4!, peer.vpn6!]).sort(), await addresses());
+      strictEqual(keys.length, MANY);
+    }
+    await Promise.all(clients.map(client => client.process.stop()));
+    await scene.until('no peers', 30_000, async () => (await addresses()).length === 0);
+    deepStrictEqual(await inKernel(server), EMPTY);
+  },
+});
+
+table('lifetime', [
+  rekey(K, 'dco'),
+  rekey('dco', K),
+  disconnect('dco'),
+  disconnect(K),
+  silentClient,
+  silentServer,
+  killed,
+  stopped,
+  many,
+]);

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernel's own selftests of the module ask of it, asked of ovpnd on it: addresses, networks behind a client,
+// a client that moves, sizes, marks.
+
+import { match, ok, strictEqual } from 'node:assert';
+import type { Section } from '../interop/harness/ovpnd.ts';
+import { type Kind, SERVER4, SERVER6, startClient, startServer, up } from './harness/ends.ts';
+import type { Namespace, Wire } from './harness/namespace.ts';
+import { K, kernelRow, NAMES } from './harness/offload.ts';
+import { ping, pingAll, reach, SteadyPing } from './harness/ping.ts';
+import { type Row, table } from './harness/rows.ts';
+import type { Scene } from './harness/scene.ts';
+
+/** A network of its own behind a client, with one host in it. */
+async function lanBehind(scene: Scene, router: Namespace): Promise<Wire> {
+  const host = await scene.namespace();
+  const wire = await scene.wire(router, host);
+  await router.sh('echo 1 >/proc/sys/net/ipv6/conf/all/forwarding');
+  await host.ip(`route add default via ${wire.left4}`, `route add default via ${wire.left6}`);
+  return wire;
+}
+
+function lan(client: Kind): Row {
+  return kernelRow({
+    title: `${NAMES[K]} server, ${NAMES[client]} client: a network behind the client, and nobody else's addresses`,
+    body: async scene => {
+      const wire = await scene.pair();
+      const net = await lanBehind(scene, wire.right);
+      const networks = [net.left4.replace(/\.1$/, '.0/24'), net.left6.replace(/::1$/, '::/64')];
+      const peer: Section = {
+        type: 'peer',
+        name: 'branch',
+        options: { tunnel: 'home', common_name: 'client0', route: networks },
+      };
+      await startServer(scene, wire.left, K, {}, { sections: [peer] });
+      const { device } = await startClient(scene, wire, client, {});
+      await reach(scene, wire.right, SERVER4);
+      await pingAll(wire.left, [net.right4, net.right6]);
+      await pingAll(net.right, [SERVER4, SERVER6]);
+      // An address nobody gave this client.
+      await wire.right.ip(`addr add 10.8.0.77/32 dev ${device}`);
+      strictEqual((await ping(wire.right, SERVER4, { source: '10.8.0.77' })).received, 0);
+      strictEqual((await ping(wire.right, SERVER4)).received, 3);
+    },
+  });
+}
+
+/** Moves the client's end of a wire to another address, the way a phone changes networks. */
+async function move({ right, rightDevice, right4 }: Wire, to: string): Promise<void> {
+  await right.ip(`addr add ${to}/24 dev ${rightDevice}`, `addr del ${right4}/24 dev ${rightDevice}`);
+}
+
+function float(client: Kind): Row {
+  return kernelRow({
+    title: `${NAMES[K]} server, ${NAMES[client]} client: the client's address changes under traffic`,
+    body: async scene => {
+      const { wire, server, client: end } = await up(scene, { server: K, client });
+      const { ovpnd } = server;
+      match((await ovpnd!.status()).peers[0]!.real_address, /10\.99\.0\.2/);
+      const since = (await ovpnd!.status()).peers[0]!.connected_since;
+      const steady = await SteadyPing.start(wire.right, SERVER4, { intervalS: 0.1 });
+      await move(wire, '10.99.0.3');
+      await scene.until('status shows the new address', 20_000, async () =>
+        /10\.99\.0\.3/.test((await ovpnd!.status()).peers[0]?.real_address ?? ''),
+      );
+      const { sent, received } = await steady.stop();
+      ok(sent - received <= 5, `${sent - received} of ${sent} pings were lost`);
+      await pingAll(wire.right, [SERVER4, SERVER6]);
+      strictEqual((await ovpnd!.status()).peers[0]!.connected_since, since, 'the same session');
+      strictEqual(end.process.exit, undefined);
+    },
+  });
+}
+
+function largeMtu(client: Kind, mtu: number, wireMtu: number): Row {
+  return kernelRow({
+    title: `${NAMES[K]} server, ${NAMES[client]} client: packets of ${mtu} bytes on a wire of ${wireMtu}`,
+    body: async scene => {
+      const wire = await scene.pair();
+      await wire.left.ip(`link set ${wire.leftDevice} mtu ${wireMtu}`);
+      await wire.right.ip(`link set ${wire.rightDevice} mtu ${wireMtu}`);
+      const extra = { options: { tun_mtu: String(mtu) }, lines: [`tun-mtu ${mtu} ${mtu}`] };
+      await startServer(scene, wire.left, K, {}, extra);
+      await startClient(scene, wire, client, {}, extra);
+      await reach(scene, wire.right, SERVER4);
+      await pingAll(wire.right, [SERVER4, SERVER6], [mtu]);
+      await pingAll(wire.left, ['10.8.0.2'], [mtu]);
+    },
+  });
+}
+
+function fwmark(client: Kind): Row {
+  return kernelRow({
+    title: `${NAMES[K]} server, ${NAMES[client]} client: encrypted packets carry the mark`,
+    body: async scene => {
+      const mark = '1056';
+      const { wire } = await up(scene, { server: K, client }, {}, { server: { options: { fwmark: mark } } });
+      await wire.left.ip('route add blackhole default table 77', `rule add fwmark ${mark} lookup 77 pref 1`);
+      await wire.left.ip('route flush cache');
+      strictEqual((await ping(wire.right, SERVER4)).received, 0);
+      await wire.left.ip(`rule del fwmark ${mark} lookup 77`);
+      await reach(scene, wire.right, SERVER4);
+    },
+  });
+}
+
+table('scenarios', [
+  lan('dco'),
+  lan(K),
+  float('dco'),
+  float('plain'),
+  float(K),
+  largeMtu('dco', 1500, 1500),
+  largeMtu('plain', 8900, 9000),
+  fwmark('dco'),
+]);
