@@ -119,6 +119,10 @@ export function encodeDeleteLink(index: number, little: boolean = HOST_LITTLE): 
   return linkWriter(RTM_DELLINK, CHANGE, index, little).finish();
 }
 
+export function encodeDeleteLinkByName(name: string, little: boolean = HOST_LITTLE): Uint8Array {
+  return linkWriter(RTM_DELLINK, CHANGE, 0, little).textAttribute(IFLA_IFNAME, name).finish();
+}
+
 export function encodeSetLinkUp(index: number, up: boolean, little: boolean = HOST_LITTLE): Uint8Array {
   return linkWriter(RTM_NEWLINK, CHANGE, index, little, up ? IFF_UP : 0, IFF_UP).finish();
 }

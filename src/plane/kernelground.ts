@@ -36,6 +36,7 @@ import {
 import {
   decodeLink,
   encodeDeleteLink,
+  encodeDeleteLinkByName,
   encodeGetLink,
   type Link,
   NETLINK_ROUTE,
@@ -205,6 +206,8 @@ class Opener {
     if (problem !== undefined && !problem.isUnsure) return `device ${device}: ${problem.text}`;
     const link = findLink(this.#route, device);
     if (link === undefined || typeof link === 'string' || link.kind !== OVPN_LINK_KIND) {
+      // The name was free a moment ago: what has it is ours.
+      if (typeof link === 'string') this.#route.change(encodeDeleteLinkByName(device));
       return `device ${device}: ${problem?.text ?? 'gone as soon as it was made'}`;
     }
     this.#index = link.index;
