@@ -6,6 +6,7 @@ import type { ClientState } from './clientstate.ts';
 import { type LogLevel, notify, type Outbox } from './event.ts';
 import { BACKOFF_FREE_ROUNDS } from './limits.ts';
 import { newPushCollector } from './pushreply.ts';
+import type { Advance } from './servermessage.ts';
 import { closeSession, flushSession, openClientSession } from './session.ts';
 
 /** Tries the remote whose turn it is. */
@@ -57,8 +58,8 @@ export function negotiate(state: ClientState, socket: number, now: number, out: 
 /** How to go on after a connection ended. */
 export interface RestartAdvice {
   readonly level?: LogLevel;
-  /** Go to the next remote even after a good connection. */
-  readonly advance?: boolean;
+  /** Where to; by default the same address after a good connection, else the next. */
+  readonly advance?: Advance | undefined;
   /** Wait at least so long. */
   readonly waitS?: number;
 }
@@ -77,7 +78,10 @@ export function restart(
     state.remote === undefined ? state.remotes[state.remoteIndex]!.host : formatEndpoint(state.remote);
   forget(state, now, out);
   if (wasConnected) state.round = 0;
-  if (!wasConnected || advice.advance === true) advance(state);
+  const step = advice.advance ?? (wasConnected ? 'no' : 'addr');
+  if (step !== 'no') advance(state, step);
+  // A server that keeps us to itself must not keep us from pausing longer.
+  else if (!wasConnected) state.round++;
   const waitS = Math.max(backoffS(state), advice.waitS ?? 0);
   state.phase = 'waiting';
   state.retryAt = now + Math.round(waitS * 1000);
@@ -86,7 +90,7 @@ export function restart(
   notify(
     out,
     advice.level ?? (wasConnected ? 'warn' : 'error'),
-    `${state.lastError}; next attempt in ${Math.ceil(waitS)} s`,
+    `${state.lastError}; next attempt in ${Math.round(waitS)} s`,
     action,
   );
 }
@@ -110,9 +114,9 @@ function forget(state: ClientState, now: number, out: Outbox): void {
   state.collector = newPushCollector();
 }
 
-/** The next address of this remote, else the next remote. */
-function advance(state: ClientState): void {
-  if (++state.addressIndex < state.addresses.length) return;
+/** The next address of this remote if that is wanted and there is one, else the next remote. */
+function advance(state: ClientState, step: 'addr' | 'remote'): void {
+  if (step === 'addr' && ++state.addressIndex < state.addresses.length) return;
   state.addresses = [];
   state.addressIndex = 0;
   state.remoteIndex++;

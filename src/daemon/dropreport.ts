@@ -24,7 +24,7 @@ const MEANING: Readonly<Record<string, string>> = {
   opcode: 'no OpenVPN packet',
   auth: 'data that does not decrypt',
   'reverse-path':
-    'inner source address that is not the peer’s: is a network behind it missing in its `route`?',
+    'inner source address that is not one of the peer: is a network behind it missing in its `route`?',
   replay: 'repeated',
   'rate-limit': 'too many new connections',
   cookie: 'wrong session cookie',

@@ -8,7 +8,8 @@ import { nativeUnavailable } from '../plane/native.ts';
 import { listenUbus } from '../ubus/listen.ts';
 import { createUbusServer } from '../ubus/server.ts';
 import { type ClientConfig, formatProblem, type Problem, type ServerConfig } from '../uci/config.ts';
-import { readConfigFile } from './configfile.ts';
+import { keepRefused } from '../uci/diff.ts';
+import { type ConfigFile, readConfigFile } from './configfile.ts';
 import { controlObject } from './control.ts';
 import { createLog, type Log } from './log.ts';
 import { loadMaterial, type Material } from './material.ts';
@@ -25,6 +26,8 @@ type Config = ServerConfig | ClientConfig;
 
 interface Loaded {
   readonly config: Config;
+  /** The whole file: a section that a later version of it breaks stays as it is here. */
+  readonly file: ConfigFile;
   readonly material: Material;
 }
 
@@ -32,12 +35,17 @@ interface Loaded {
  * The tunnel's configuration and files, or the problems that keep it from running. What does not keep it from
  * running (a warning, a peer section left out) goes to the log.
  */
-function load(host: Host, options: RunOptions, log: Log): Loaded | Problem[] {
-  const file = readConfigFile(host, options.configDirectory);
+function load(host: Host, options: RunOptions, log: Log, before?: Loaded): Loaded | Problem[] {
+  const read = readConfigFile(host, options.configDirectory);
+  const isRefused = !read.readable || read.refused.includes(options.tunnel);
+  // What is broken in a peer leaves that peer as it was.
+  const file = before === undefined || isRefused ? read : { ...read, ...keepRefused(before.file, read) };
   const config = [...file.servers, ...file.clients].find(tunnel => tunnel.name === options.tunnel);
   const isOurs = (problem: Problem): boolean =>
-    problem.section === undefined || problem.section === options.tunnel || problem.sectionType === 'peer';
-  const problems = file.problems.filter(isOurs);
+    problem.section === undefined ||
+    problem.section === options.tunnel ||
+    (problem.sectionType === 'peer' && config?.role === 'server');
+  const problems = read.problems.filter(isOurs);
   if (config === undefined) {
     const errors = problems.filter(problem => problem.severity === 'error' && problem.sectionType !== 'peer');
     const rule = `no server or client section named '${options.tunnel}'`;
@@ -51,7 +59,7 @@ function load(host: Host, options: RunOptions, log: Log): Loaded | Problem[] {
     const text = formatProblem({ ...problem, severity: 'error' });
     if (!fatal.includes(problem)) log.write(problem.severity === 'error' ? 'error' : 'warn', text);
   }
-  return material === undefined ? fatal : { config, material };
+  return material === undefined ? fatal : { config, file, material };
 }
 
 /** Runs until a signal or a failure; the answer is the exit code. */
@@ -173,7 +181,7 @@ class TunnelProcess {
 
   /** An invalid configuration changes nothing; a changed one restarts this tunnel. */
   #reload(): object {
-    const loaded = load(this.#host, this.#options, this.#log);
+    const loaded = load(this.#host, this.#options, this.#log, this.next ?? this.#loaded);
     if (Array.isArray(loaded)) {
       const problems = loaded.map(formatProblem);
       for (const text of problems) this.#log.write('error', `reload refused: ${text}`);
