@@ -147,7 +147,7 @@ function onActive(state: ClientState, key: KeyState, now: number): void {
 function onText(state: ClientState, text: string, now: number, out: Outbox): void {
   if (text.startsWith('PUSH_REPLY')) {
     const failure = state.phase === 'negotiating' ? onPushReply(state, text, now, out) : undefined;
-    if (failure !== undefined) restart(state, failure, now, out, { waitS: REFUSED_RETRY_S, advance: true });
+    if (failure !== undefined) restart(state, failure, now, out, { waitS: REFUSED_RETRY_S, advance: 'addr' });
     return;
   }
   const message = readServerMessage(text, state.options.handWindowS);

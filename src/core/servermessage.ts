@@ -8,13 +8,17 @@ const TEMP_WAIT_MAX_S = 3600;
 /** After a refusal that a retry alone will hardly mend. */
 const REFUSED_WAIT_S = 60;
 
+/** Where the next attempt goes: the same address, the next one, or the next remote. */
+export type Advance = 'no' | 'addr' | 'remote';
+
 export type ServerMessage =
   /** The connection is over. */
   | {
       readonly kind: 'end';
       readonly reason: string;
       readonly level: 'warn' | 'error';
-      readonly advance: boolean;
+      /** Undefined: as after any other end. */
+      readonly advance: Advance | undefined;
       readonly waitS: number;
     }
   /** Authentication goes on elsewhere; the push reply may take this long. */
@@ -33,39 +37,44 @@ export function readServerMessage(text: string, handWindowS: number): ServerMess
     case 'AUTH_PENDING':
       return pending(rest, handWindowS);
     case 'RESTART':
-      return end(
-        `the server restarts${said}`,
-        'warn',
-        rest.startsWith('[') && rest.slice(0, 8).includes('N'),
-        0,
-      );
+      return end(`the server restarts${said}`, 'warn', hasFlagN(rest) ? 'remote' : undefined, 0);
     case 'HALT':
-      return end(`the server ended the connection (HALT${said})`, 'error', true, REFUSED_WAIT_S);
+      return end(`the server ended the connection (HALT${said})`, 'error', 'remote', REFUSED_WAIT_S);
     case 'EXIT':
-      return end('the server left', 'warn', false, 0);
+      return end('the server left', 'warn', undefined, 0);
     default:
       return { kind: 'other', text: `message from the server: ${printable(text.slice(0, REASON_MAX))}` };
   }
 }
 
-function end(reason: string, level: 'warn' | 'error', advance: boolean, waitS: number): ServerMessage {
+function end(
+  reason: string,
+  level: 'warn' | 'error',
+  advance: Advance | undefined,
+  waitS: number,
+): ServerMessage {
   return { kind: 'end', reason, level, advance, waitS };
+}
+
+/** `[flags]text`: N asks for the next remote. */
+function hasFlagN(rest: string): boolean {
+  return rest.startsWith('[') && rest.slice(0, rest.indexOf(']') + 1).includes('N');
 }
 
 /** `AUTH_FAILED,TEMP[backoff 30,advance remote]:text` asks for another try; anything else is a refusal. */
 function authFailed(rest: string): ServerMessage {
   if (!/^TEMP(?![A-Za-z])/.test(rest)) {
     const said = rest === '' ? '' : `: ${printable(rest.slice(0, REASON_MAX))}`;
-    return end(`authentication failed${said}`, 'error', false, REFUSED_WAIT_S);
+    return end(`authentication failed${said}`, 'error', undefined, REFUSED_WAIT_S);
   }
   const close = rest.indexOf(']');
   const flags = rest[4] === '[' && close > 0 ? rest.slice(5, close).split(',') : [];
   const colon = rest.indexOf(':', Math.max(0, close));
   const said = colon < 0 ? '' : `: ${printable(rest.slice(colon + 1, colon + 1 + REASON_MAX))}`;
-  const backoff = flags
-    .map(flag => /^ ?backoff ([0-9]{1,5})$/.exec(flag)?.[1])
-    .find(value => value !== undefined);
-  const advance = flags.some(flag => /^ ?advance (addr|remote)$/.test(flag));
+  const find = (pattern: RegExp): string | undefined =>
+    flags.map(flag => pattern.exec(flag)?.[1]).find(value => value !== undefined);
+  const backoff = find(/^ ?backoff ([0-9]{1,5})$/);
+  const advance = find(/^ ?advance (no|addr|remote)$/) as Advance | undefined;
   const waitS = Math.min(TEMP_WAIT_MAX_S, Number(backoff ?? 0));
   return end(`the server refuses for the moment${said}`, 'warn', advance, waitS);
 }
