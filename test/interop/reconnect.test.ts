@@ -58,7 +58,9 @@ function float(ends: Ends, family: 4 | 6): Row {
     title: `${describeEnds(ends)}: the client's IPv${family} address changes under traffic`,
     runtimes: runtimesOf(ends),
     body: async world => {
-      const { wire, server } = await up(world, ends, { ...AGREEMENT, family });
+      // openvpn tells of it from verb 4 on.
+      const extra = { server: { lines: ['verb 4'] } };
+      const { wire, server } = await up(world, ends, { ...AGREEMENT, family }, extra);
       const steady = await SteadyPing.start(wire.right, SERVER4, { intervalS: 0.02 });
       const device = wire.rightDevice;
       const [bits, old, fresh] =
@@ -75,7 +77,7 @@ function float(ends: Ends, family: 4 | 6): Row {
       if (server.kind === 'openvpn') strictEqual(server.process.count(/Control Channel: TLS/), 1);
       else strictEqual((await peerNames(server.ovpnd!)).length, 1);
       // The server says where the client is now.
-      await server.process.line(family === 4 ? /10\.99\.0\.77/ : /fd99::77/, 3000);
+      await server.process.line(family === 4 ? /(float|mov).*10\.99\.0\.77/i : /(float|mov).*fd99::77/i, 3000);
     },
   };
 }
