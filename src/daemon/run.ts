@@ -3,7 +3,7 @@
 
 import { describe, type Host, isFailure } from '../host/host.ts';
 import { choosePlane } from '../plane/choose.ts';
-import { kernelUnavailable } from '../plane/kernel.ts';
+import type { KernelGround } from '../plane/kernelground.ts';
 import { nativeUnavailable } from '../plane/native.ts';
 import { listenUbus } from '../ubus/listen.ts';
 import { createUbusServer } from '../ubus/server.ts';
@@ -11,6 +11,7 @@ import { type ClientConfig, formatProblem, type Problem, type ServerConfig } fro
 import { keepRefused } from '../uci/diff.ts';
 import { type ConfigFile, readConfigFile } from './configfile.ts';
 import { controlObject } from './control.ts';
+import { openGround, removeLeftGround } from './kernel.ts';
 import { createLog, type Log } from './log.ts';
 import { loadMaterial, type Material } from './material.ts';
 import { startTunnel, type Tunnel } from './tunnel.ts';
@@ -108,17 +109,25 @@ class TunnelProcess {
     const { config, material } = this.#loaded;
     const directory = this.#host.files.makeDirectory(this.#options.runDirectory, 0o755);
     if (directory !== undefined) return this.#fail(describe(directory));
+    const taken = this.#serveControl();
+    if (taken !== undefined) return this.#fail(taken);
+    let ground: KernelGround | undefined;
     const choice = choosePlane(config.dataPlane, {
-      kernel: kernelUnavailable,
+      kernel: () => {
+        const opened = openGround(this.#host, config);
+        if ('reason' in opened) return opened;
+        ground = opened;
+        return undefined;
+      },
       native: nativeUnavailable,
       js: () => undefined,
     });
     if (choice.name === undefined) {
+      this.#closeControl?.();
       const why = choice.off.map(plane => `${plane.name}: not available: ${plane.reason}`).join('; ');
       return this.#fail(`data_plane '${config.dataPlane}': ${why}`);
     }
-    const taken = this.#serveControl();
-    if (taken !== undefined) return this.#fail(taken);
+    if (ground === undefined) removeLeftGround(this.#host, config);
     const tunnel = startTunnel({
       host: this.#host,
       config,
@@ -126,6 +135,8 @@ class TunnelProcess {
       log: this.#log,
       runDirectory: this.#options.runDirectory,
       planesOff: choice.off,
+      ...(ground && { ground }),
+      onBroken: reason => this.#startAgain(reason),
       onExit: () => this.#host.loop.stop(),
     });
     if (typeof tunnel === 'string') {
@@ -150,6 +161,13 @@ class TunnelProcess {
   #stop(): void {
     if (this.#isStopping) return this.#tunnel?.close();
     this.#isStopping = true;
+    this.#tunnel?.dispatch({ kind: 'shutdown' });
+  }
+
+  /** The data plane is gone for good: begins anew, perhaps on another one. */
+  #startAgain(reason: string): void {
+    this.#log.write('error', `data plane: ${reason}, starting again`);
+    this.next ??= loadOrReport(this.#host, this.#options, this.#log);
     this.#tunnel?.dispatch({ kind: 'shutdown' });
   }
 

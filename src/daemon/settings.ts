@@ -65,15 +65,20 @@ export function serverOptions(
     tunMtu: config.tunMtu,
     occ: occ(config),
     explicitExitNotify: config.explicitExitNotify > 0,
-    network: serverNetwork(config),
+    network: serverNetwork(config, capabilities),
   };
 }
 
+/** Above that of a route to a peer which the plane installs while the peer is there. */
+const COVERING_METRIC = 200;
+
 /** A server's network never changes: own addresses, and every network behind a configured peer. */
-function serverNetwork(config: ServerConfig): WantedNetwork {
+function serverNetwork(config: ServerConfig, capabilities: PlaneCapabilities): WantedNetwork {
+  // Also where the plane has routes of its own: without its peer a network must not be looked for elsewhere.
+  const metric = capabilities.ownsPeerRoutes ? COVERING_METRIC : 0;
   const routes: WantedRoute[] = config.peers
     .filter(peer => peer.enabled)
-    .flatMap(peer => peer.route.map(destination => ({ destination, metric: 0 })));
+    .flatMap(peer => peer.route.map(destination => ({ destination, metric })));
   return {
     device: config.device,
     mtu: config.tunMtu,

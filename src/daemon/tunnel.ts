@@ -21,6 +21,8 @@ import {
 import { createRtnetlinkNetwork, type RtnetlinkNetwork } from '../network/rtnetlink.ts';
 import { execute } from '../plane/command.ts';
 import { createJsPlane } from '../plane/js.ts';
+import { createKernelPlane, type KernelPlane } from '../plane/kernel.ts';
+import type { KernelGround } from '../plane/kernelground.ts';
 import type { PacketPlane, PlaneUnavailable } from '../plane/plane.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
 import { createDropReport, type DropReport } from './dropreport.ts';
@@ -44,6 +46,10 @@ export interface TunnelParts {
   readonly runDirectory: string;
   /** Better planes that are off, and why. */
   readonly planesOff: readonly PlaneUnavailable[];
+  /** Present: data packets are the kernel's, on this device. Owned by the tunnel from now on. */
+  readonly ground?: KernelGround;
+  /** The data plane is gone and will not come back. */
+  readonly onBroken: (reason: string) => void;
   /** Everything is closed. */
   readonly onExit: () => void;
 }
@@ -86,7 +92,9 @@ class RunningTunnel implements Tunnel {
   readonly #queue: Event[] = [];
   #isDraining = false;
   #isClosed = false;
+  /** Either a TUN device or the kernel's plane. */
   #tun: TunDevice | undefined;
+  readonly #kernel: KernelPlane | undefined;
   #wanted: WantedNetwork | undefined;
   #nextSocket = 1;
   #resolution: Resolution | undefined;
@@ -103,16 +111,8 @@ class RunningTunnel implements Tunnel {
     this.config = config;
     this.planesOff = parts.planesOff;
     this.startedAt = host.monotonicMs();
-    this.plane = createJsPlane({
-      mode: config.role === 'server' ? 'mp' : 'p2p',
-      crypto: host.crypto,
-      sink: {
-        send: (path, datagram) => this.#send(path, datagram),
-        deliver: packet => this.#deliver(packet),
-        notice: notice => this.dispatch({ kind: 'planeNotice', notice }),
-        inner: (peerId, payload) => this.dispatch({ kind: 'inner', peerId, payload: payload.slice() }),
-      },
-    });
+    this.#kernel = parts.ground && this.#kernelPlane(parts.ground);
+    this.plane = this.#kernel ?? this.#jsPlane();
     const deps: CoreDeps = {
       crypto: host.crypto,
       random: host.random,
@@ -134,23 +134,66 @@ class RunningTunnel implements Tunnel {
     this.#planeDrops = createDropReport('data', text => log.write('warn', text));
   }
 
-  start(): string | undefined {
-    for (const failure of this.#network.recover().failures)
-      this.#log.write('warn', `left from before: ${failure}`);
+  #jsPlane(): PacketPlane {
+    return createJsPlane({
+      mode: this.config.role === 'server' ? 'mp' : 'p2p',
+      crypto: this.#host.crypto,
+      sink: {
+        send: (path, datagram) => this.#send(path, datagram),
+        deliver: packet => this.#deliver(packet),
+        notice: notice => this.dispatch({ kind: 'planeNotice', notice }),
+        inner: (peerId, payload) => this.dispatch({ kind: 'inner', peerId, payload: payload.slice() }),
+      },
+    });
+  }
+
+  #kernelPlane(ground: KernelGround): KernelPlane {
+    return createKernelPlane({
+      ground,
+      addresses: this.config.role === 'server' ? this.config.address : [],
+      socketFd: number => this.sockets.get(number)?.fd,
+      monotonicMs: () => this.#host.monotonicMs(),
+      sink: {
+        notice: notice => this.dispatch({ kind: 'planeNotice', notice }),
+        warn: text => this.#log.write('warn', `data plane: ${text}`),
+        broken: reason => this.#parts.onBroken(reason),
+      },
+    });
+  }
+
+  /** Opens the way for packets or, where they do not come here, for what the kernel says of them. */
+  #openDevice(): string | undefined {
+    const { loop } = this.#host;
+    const kernel = this.#kernel;
+    if (kernel !== undefined) {
+      loop.onReadable(kernel.noticeFd, () => {
+        kernel.receive(this.#host.monotonicMs());
+        this.#arm();
+      });
+      return undefined;
+    }
     const tun = this.#host.openTun(this.config.device);
     if (isFailure(tun)) return describe(tun);
     this.#tun = tun;
+    loop.onReadable(tun.fd, () => this.#fromTun(tun));
+    return undefined;
+  }
+
+  start(): string | undefined {
+    for (const failure of this.#network.recover().failures)
+      this.#log.write('warn', `left from before: ${failure}`);
+    const noDevice = this.#openDevice();
+    if (noDevice !== undefined) return noDevice;
     if (this.config.role === 'server') {
       const failure = this.#listen(this.config);
       if (failure !== undefined) return failure;
     }
-    this.#host.loop.onReadable(tun.fd, () => this.#fromTun(tun));
     const off = this.planesOff.map(plane => `${plane.name}: ${plane.reason}`).join('; ');
     const where = [...this.sockets.values()].map(socket => formatEndpoint(socket.local)).join(' ');
     const listening = where === '' ? '' : `listening on udp ${where}, `;
     this.#log.write(
       'info',
-      `${listening}device ${tun.name}, data plane ${this.plane.name}${off === '' ? '' : ` (${off})`}`,
+      `${listening}device ${this.#tun?.name ?? this.config.device}, data plane ${this.plane.name}${off === '' ? '' : ` (${off})`}`,
     );
     this.dispatch({ kind: 'start' });
     return undefined;
@@ -345,6 +388,7 @@ class RunningTunnel implements Tunnel {
     if (this.#wanted !== undefined) {
       for (const failure of this.#network.clear().failures) this.#log.write('warn', `network: ${failure}`);
     }
+    if (this.#kernel !== undefined) this.#host.loop.forget(this.#kernel.noticeFd);
     this.plane.close();
     for (const number of [...this.sockets.keys()]) this.#closeSocket(number);
     if (this.#tun !== undefined) {

@@ -42,12 +42,7 @@ import { PeerTable } from './kerneltable.ts';
 import { KernelWatch } from './kernelwatch.ts';
 import { checkKey } from './keys.ts';
 import { checkChange, checkPeer } from './peers.ts';
-import type { PacketPlane, PlaneResult, PlaneUnavailable } from './plane.ts';
-
-/** Why the kernel plane cannot be had. */
-export function kernelUnavailable(): PlaneUnavailable {
-  return { name: 'kernel', reason: 'not built yet' };
-}
+import type { PacketPlane, PlaneResult } from './plane.ts';
 
 export interface KernelSink {
   notice(notice: PlaneNotice): void;

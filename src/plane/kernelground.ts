@@ -111,14 +111,31 @@ export function openKernelGround(options: GroundOptions): KernelGround | PlaneUn
 }
 
 /**
+ * For tunnels on another plane: deletes the device that a process left behind which had this name for the kernel
+ * plane and died. Anything else of this name is left alone.
+ */
+export function removeKernelLeftover(options: Pick<GroundOptions, 'device' | 'openNetlink'>): void {
+  const { device, openNetlink } = options;
+  const generic = new KernelRequests(openNetlink, NETLINK_GENERIC);
+  const route = new KernelRequests(openNetlink, NETLINK_ROUTE);
+  const link = findLink(route, device);
+  if (typeof link === 'object' && link.kind === OVPN_LINK_KIND) {
+    const family = generic.get(encodeGetFamily(OVPN_FAMILY), decodeFamily);
+    if (!isProblem(family)) removeLeftover(device, generic, route, family.id);
+  }
+  generic.close();
+  route.close();
+}
+
+/**
  * Deletes the device of a process that died: of the kind `ovpn` and without peers, since peers go with the process
  * that owns their socket. undefined: there is no such device any more; else why the name is not free.
  */
-export function removeLeftover(
+function removeLeftover(
   device: string,
   generic: KernelRequests,
   route: KernelRequests,
-  family: number | undefined,
+  family: number,
 ): string | undefined {
   const link = findLink(route, device);
   if (link === undefined) return undefined;
@@ -126,12 +143,10 @@ export function removeLeftover(
   if (link.kind !== OVPN_LINK_KIND) {
     return `device ${device} exists and is ${link.kind === undefined ? 'hardware' : `of kind ${link.kind}`}`;
   }
-  if (family !== undefined) {
-    const target = { family, ifindex: link.index };
-    const peers = generic.dump(encodePeerDump(target), message => decodeOvpn(message, family)?.peer);
-    if (!isProblem(peers) && peers.length > 0) {
-      return `device ${device} is in use by another process: it has ${peers.length} peers`;
-    }
+  const target = { family, ifindex: link.index };
+  const peers = generic.dump(encodePeerDump(target), message => decodeOvpn(message, family)?.peer);
+  if (!isProblem(peers) && peers.length > 0) {
+    return `device ${device} is in use by another process: it has ${peers.length} peers`;
   }
   const problem = route.change(encodeDeleteLink(link.index));
   if (problem === undefined || problem.errno === ENODEV) return undefined;
