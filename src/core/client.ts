@@ -67,8 +67,11 @@ function handle(state: ClientState, event: Event, now: number, out: Outbox): voi
     case 'planeNotice':
       return onPlaneNotice(state, event.notice, now, out);
     case 'planeRefused':
+      // Of two refused commands the second is no news: the connection is over.
+      if (state.keys === undefined) return;
       if (event.command.op === 'addPeer' || event.command.op === 'addKey') {
-        restart(state, `data plane refused ${event.command.op}: ${event.text}`, now, out);
+        const reason = `data plane refused ${event.command.op}: ${event.text}`;
+        restart(state, reason, now, out, { waitS: REFUSED_RETRY_S });
       }
       return;
     case 'inner':
@@ -140,7 +143,8 @@ function onActive(state: ClientState, key: KeyState, now: number): void {
   if (state.keys !== undefined) confirmKey(state.keys, key, now);
   if (state.phase === 'negotiating') {
     state.pushRequestAt = now + PUSH_REQUEST_FIRST_MS;
-    state.pushDeadline = now + state.options.handWindowS * 1000;
+    // AUTH_PENDING may have come before this, in one burst with the key method message.
+    state.pushDeadline ??= now + state.options.handWindowS * 1000;
   }
 }
 
@@ -155,7 +159,7 @@ function onText(state: ClientState, text: string, now: number, out: Outbox): voi
     case 'end':
       return restart(state, message.reason, now, out, message);
     case 'pending':
-      if (state.pushDeadline !== undefined) state.pushDeadline = now + message.timeoutS * 1000;
+      if (state.phase === 'negotiating') state.pushDeadline = now + message.timeoutS * 1000;
       return notify(out, 'info', message.text);
     case 'other':
       return notify(out, 'debug', message.text);
@@ -165,11 +169,11 @@ function onText(state: ClientState, text: string, now: number, out: Outbox): voi
 function onTick(state: ClientState, now: number, out: Outbox): void {
   if (state.retryAt !== undefined && now >= state.retryAt) return connect(state, now, out);
   const { session, options } = state;
-  if (session === undefined || state.phase === 'leaving') return;
+  if (session === undefined) return;
   const outcomes: Outcome[] = [];
   tickSession(session, now, outcomes);
   onOutcomes(state, session, outcomes, now, out);
-  if (state.session !== session) return;
+  if (state.session !== session || state.phase === 'leaving') return;
   if (!session.heard && now >= state.startedAt + options.pollTimeoutS * 1000) {
     return restart(state, `no answer within ${options.pollTimeoutS} s`, now, out);
   }
@@ -212,11 +216,11 @@ function leave(state: ClientState, now: number, out: Outbox): void {
   const wasConnected = state.phase === 'connected';
   state.phase = 'leaving';
   state.retryAt = undefined;
-  state.stopAt = now + SHUTDOWN_LINGER_MS;
-  if (!wasConnected || !state.options.explicitExitNotify) {
-    state.stopAt = now;
-  } else if (state.ccExit) {
-    sendText(state.session!, 'EXIT');
+  state.stopAt = now;
+  if (!wasConnected || !state.options.explicitExitNotify) return;
+  // In the middle of a renegotiation no text can be sent: then the plane says it, as to a server without cc-exit.
+  if (state.ccExit && sendText(state.session!, 'EXIT')) {
+    state.stopAt = now + SHUTDOWN_LINGER_MS;
   } else if (state.options.capabilities.inner) {
     out.plane.push({ op: 'sendInner', peerId: state.keys!.peerId, payload: OCC_EXIT_PAYLOAD });
   }
@@ -231,6 +235,8 @@ function flush(state: ClientState, now: number, out: Outbox): void {
 function deadline(state: ClientState): number | undefined {
   let next = earlier(state.retryAt, state.stopAt);
   if (state.session === undefined) return next;
+  // Nothing else is done any more: an old deadline would come again and again.
+  if (state.phase === 'leaving') return earlier(next, sessionDeadline(state.session));
   next = earlier(earlier(next, sessionDeadline(state.session)), state.pushRequestAt);
   next = earlier(earlier(next, state.pushDeadline), state.renegotiateAt);
   if (!state.session.heard) next = earlier(next, state.startedAt + state.options.pollTimeoutS * 1000);
