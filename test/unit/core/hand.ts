@@ -4,6 +4,7 @@
 
 import { type Path, pathKey } from '../../../src/core/address.ts';
 import { encodeUtf8 } from '../../../src/core/bytes.ts';
+import type { ClientOptions } from '../../../src/core/clientstate.ts';
 import { isDrop } from '../../../src/core/drop.ts';
 import { OCC_EXIT_PAYLOAD } from '../../../src/core/options.ts';
 import type { ServerOptions } from '../../../src/core/server.ts';
@@ -25,6 +26,7 @@ import { createWrap, noWrap, openStateless, type WrapKeys } from '../../../src/c
 import {
   type Bench,
   type ClientBench,
+  clientBench,
   coreDeps,
   crypto,
   ip,
@@ -231,4 +233,21 @@ export function server(more: Partial<ServerOptions> = {}): Server {
 /** Names of the connected clients. */
 export function alive(bench: ServerBench): string[] {
   return [...bench.state.byId.values()].map(peer => peer.name);
+}
+
+export interface Client extends ClientBench {
+  readonly tls: FakeTls;
+}
+
+/** A client under test. */
+export function client(more: Partial<ClientOptions> = {}, seed = 2): Client {
+  const tls = fakeTls({ role: 'client', commonName: 'router' });
+  return Object.assign(clientBench(tls, more, seed), { tls });
+}
+
+/** A client and its server with all negotiated but the push reply. */
+export function negotiated(bench: ClientBench, options: HandOptions = {}): Hand {
+  const hand = serve(bench, options);
+  converse(bench, hand);
+  return hand;
 }
