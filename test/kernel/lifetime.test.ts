@@ -100,6 +100,8 @@ const silentServer = kernelRow({
     const kinds = { server: 'dco', client: K } as const;
     const tunnel = await up(scene, kinds, {}, { server: { lines: ['keepalive 1 4'] }, client: extra });
     await tunnel.server.process.kill();
+    // Stock OpenVPN fails on the device its dead predecessor left.
+    await tunnel.wire.left.ip('link del tun0');
     await scene.until('the client is no longer connected', 15_000, async () => {
       return (await tunnel.client.ovpnd!.status()).state !== 'connected';
     });
@@ -169,7 +171,8 @@ const many = kernelRow({
   timeoutMs: 60_000 + MANY * 5000,
   body: async scene => {
     const wire = await scene.pair();
-    const options = { duplicate_cn: '1', max_clients: '250' };
+    // A notice of leaving may be lost in such a crowd; then silence tells.
+    const options = { duplicate_cn: '1', max_clients: '250', keepalive: '5 20' };
     const server = await startServer(scene, wire.left, K, {}, { options });
     const addresses = async (): Promise<string[]> => {
       const { peers } = await server.ovpnd!.status();
@@ -186,8 +189,8 @@ const many = kernelRow({
       deepStrictEqual(peers.flatMap(peer => [peer.vpn4!, peer.vpn6!]).sort(), await addresses());
       strictEqual(keys.length, MANY);
     }
-    await Promise.all(clients.map(client => client.process.stop()));
-    await scene.until('no peers', 30_000, async () => (await addresses()).length === 0);
+    await Promise.all(clients.map(client => client.process.stop('SIGTERM', 60_000)));
+    await scene.until('no peers', 60_000, async () => (await addresses()).length === 0);
     deepStrictEqual(await inKernel(server), EMPTY);
   },
 });

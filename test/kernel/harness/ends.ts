@@ -101,7 +101,7 @@ async function startStock(
   lines: readonly string[],
 ): Promise<End> {
   const { ca, cert, key } = identity;
-  const all = ['dev tun0', 'dev-type tun', 'verb 3', 'persist-key', 'suppress-timestamps'];
+  const all = ['dev tun0', 'verb 3', 'suppress-timestamps'];
   if (kind === 'plain') all.push('disable-dco');
   for (const line of [...lines, `ca ${ca}`, `cert ${cert}`, `key ${key}`]) {
     const word = line.split(' ')[0]!;
@@ -109,7 +109,7 @@ async function startStock(
     if (at >= 0) all[at] = line;
     else all.push(line);
   }
-  const path = `${scene.dir}/${namespace.name}-openvpn.conf`;
+  const path = scene.path(`${namespace.name}-openvpn.conf`);
   await scene.guest.write(path, `${all.join('\n')}\n`);
   const name = `openvpn in ${namespace.name}`;
   const process = scene.spawn(name, namespace, ['openvpn', '--config', path]);

@@ -54,7 +54,7 @@ export class Guest {
   private nextId = 1;
 
   private constructor(image: string, log: string) {
-    const [command, ...words] = qemuWords(image, log, 1024);
+    const [command, ...words] = qemuWords(image, log, 2048);
     this.log = log;
     this.child = spawn(command!, words, { detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
     const state = runState();

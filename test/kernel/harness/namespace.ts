@@ -118,13 +118,24 @@ export async function connect(left: Namespace, right: Namespace, number = 0): Pr
     left.ip(
       `addr add ${wire.left4}/24 dev ${leftDevice}`,
       `addr add ${wire.left6}/64 dev ${leftDevice} nodad`,
+      // A router asks for its neighbours from a link-local address; the kernel's own comes late.
+      `addr add fe80::1/64 dev ${leftDevice} nodad`,
       `link set ${leftDevice} addrgenmode none up`,
     ),
     right.ip(
       `addr add ${wire.right4}/24 dev ${rightDevice}`,
       `addr add ${wire.right6}/64 dev ${rightDevice} nodad`,
+      `addr add fe80::2/64 dev ${rightDevice} nodad`,
       `link set ${rightDevice} addrgenmode none up`,
     ),
   ]);
+  await Promise.all([settled(left, leftDevice), settled(right, rightDevice)]);
   return wire;
+}
+
+/** The kernel finishes a new wire's IPv6 routes a moment later. */
+async function settled(namespace: Namespace, device: string): Promise<void> {
+  const routes = `ip -n ${namespace.name} -6 route show table all dev ${device}`;
+  const isReady = `${routes} | grep -q 'multicast ff00::/8' && ! ${routes} | grep -q linkdown`;
+  await namespace.guest.sh(`until ${isReady}; do sleep 0.02; done`, { ms: 10_000 });
 }

@@ -50,6 +50,7 @@ export class Scene {
   private readonly clean = new Set<GuestProcess>();
   private readonly undo: (() => Promise<unknown>)[] = [];
   private wires = 0;
+  private files = 0;
 
   private constructor(guest: Guest, keys: Keys) {
     this.guest = guest;
@@ -60,6 +61,11 @@ export class Scene {
   static async begin(): Promise<Scene> {
     const guest = await Guest.shared();
     return new Scene(guest, await keysIn(guest));
+  }
+
+  /** A path in the scene's folder that nobody else has. */
+  path(name: string): string {
+    return `${this.dir}/${this.files++}-${name}`;
   }
 
   async namespace(): Promise<Namespace> {
