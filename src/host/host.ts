@@ -48,17 +48,21 @@ export interface Loop {
   stop(): void;
 }
 
-export interface UdpOptions {
+export interface SocketOptions {
+  readonly device?: string;
+  readonly mark?: number;
+  readonly sendBuffer?: number;
+  readonly receiveBuffer?: number;
+}
+
+/** Of a UDP socket or a TCP listener. */
+export interface BindOptions extends SocketOptions {
   /** 0 = one IPv6 socket that also takes IPv4. */
   readonly family: 4 | 6 | 0;
   /** Own address to bind; absent = any. */
   readonly ip?: Ip;
   /** 0 = the kernel chooses. */
   readonly port: number;
-  readonly device?: string;
-  readonly mark?: number;
-  readonly sendBuffer?: number;
-  readonly receiveBuffer?: number;
 }
 
 export interface Datagram {
@@ -77,6 +81,30 @@ export interface UdpSocket {
   receive(): Result<Datagram> | undefined;
   /** `from`: own source address. EAGAIN is a Failure too: the datagram is lost, as on a wire. */
   send(bytes: Uint8Array, to: Endpoint, from?: Ip): Failure | undefined;
+  close(): void;
+}
+
+/** Nothing waits to be sent together (TCP_NODELAY). */
+export interface TcpConnection {
+  readonly fd: number;
+  readonly remote: Endpoint;
+  /** Of a connection that was opened: what became of it, once it is writable; undefined: it is there. */
+  outcome(): Failure | undefined;
+  /** As bound now: of a connection that was opened, once it is there. */
+  local(): Endpoint;
+  /** Never more than the buffer holds; 0 at the end of the stream; undefined: nothing there. */
+  read(into: Uint8Array): Result<number> | undefined;
+  /** How many bytes were taken; 0 = full. */
+  write(bytes: Uint8Array): Result<number>;
+  close(): void;
+}
+
+export interface TcpListener {
+  readonly fd: number;
+  /** As bound, with the port the kernel chose. */
+  readonly local: Endpoint;
+  /** undefined: nobody waits. Failures concern one connection, or that this process has no descriptor left. */
+  accept(): Result<TcpConnection> | undefined;
   close(): void;
 }
 
@@ -201,7 +229,10 @@ export interface Host {
   monotonicMs(): number;
   /** Seconds since 1970; certificates and the replay id of wrapped packets only. */
   wallS(): number;
-  openUdp(options: UdpOptions): Result<UdpSocket>;
+  openUdp(options: BindOptions): Result<UdpSocket>;
+  listenTcp(options: BindOptions): Result<TcpListener>;
+  /** Begins to connect; becomes writable when `outcome` knows how it went. */
+  connectTcp(remote: Endpoint, options: SocketOptions): Result<TcpConnection>;
   /** Name of at most 15 characters; fails with EBUSY when the device is in use. */
   openTun(name: string): Result<TunDevice>;
   /** `protocol` 0 = route, 16 = generic. Extended acks are on. */

@@ -43,6 +43,34 @@ export interface RawShim {
     from: Uint8Array | undefined,
   ): Status;
 
+  tcp_listen(
+    family: number,
+    ip: Uint8Array | undefined,
+    port: number,
+    device: string | undefined,
+    mark: number,
+    sendBuffer: number,
+    receiveBuffer: number,
+  ): Handle | Status;
+  tcp_unlisten(listener: Handle): Status;
+  tcp_listener_fd(listener: Handle): number;
+  tcp_listener_local(listener: Handle, address: Uint8Array): Status;
+  /** A stream; writes the remote address. */
+  tcp_accept(listener: Handle, address: Uint8Array): Handle | Status;
+  /** A stream, perhaps not connected yet. */
+  tcp_connect(
+    ip: Uint8Array,
+    port: number,
+    scope: number,
+    device: string | undefined,
+    mark: number,
+    sendBuffer: number,
+    receiveBuffer: number,
+  ): Handle | Status;
+  /** 0: connected; meaningful once the stream is writable. */
+  tcp_outcome(stream: Handle): Status;
+  tcp_local(stream: Handle, address: Uint8Array): Status;
+
   tun_open(name: string): Handle | Status;
   tun_close(tun: Handle): Status;
   tun_fd(tun: Handle): number;

@@ -6,7 +6,7 @@ import type { Failure, FileStatus, Files, Host, Result } from './host.ts';
 import { ShimLoop } from './loop.ts';
 import { failure, outcome, type RawShim, type Runtime } from './raw.ts';
 import { Resolver } from './resolver.ts';
-import { connectUnix, listenUnix, openNetlink, openTun, openUdp } from './sockets.ts';
+import { connectTcp, connectUnix, listenTcp, listenUnix, openNetlink, openTun, openUdp } from './sockets.ts';
 import { openTlsContext } from './tls.ts';
 
 const KINDS = ['file', 'directory', 'other'] as const;
@@ -65,6 +65,8 @@ export function shimHost(runtime: Runtime): Host {
     monotonicMs,
     wallS: () => shim.clock_wall(),
     openUdp: options => openUdp(shim, options),
+    listenTcp: options => listenTcp(shim, options),
+    connectTcp: (remote, options) => connectTcp(shim, remote, options),
     openTun: device => openTun(shim, device),
     openNetlink: (protocol, receiveBuffer) => openNetlink(shim, protocol, receiveBuffer),
     listenUnix: (path, mode) => listenUnix(shim, path, mode),

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// UDP sockets, TUN devices, netlink sockets and unix streams on the shim.
+// UDP and TCP sockets, TUN devices, netlink sockets and unix streams on the shim.
 
 import type { Endpoint, Ip } from '../core/address.ts';
 import type {
+  BindOptions,
   Datagram,
   Failure,
   NetlinkSocket,
   Result,
+  SocketOptions,
   Stream,
   StreamListener,
+  TcpConnection,
+  TcpListener,
   TunDevice,
-  UdpOptions,
   UdpSocket,
 } from './host.ts';
 import { ADDRESS_LENGTH, demand, failure, isAgain, outcome, type RawShim } from './raw.ts';
@@ -60,18 +63,91 @@ class ShimUdpSocket implements UdpSocket {
   }
 }
 
+/** What every socket call is given last. */
+function words(options: SocketOptions): [string | undefined, number, number, number] {
+  return [options.device, options.mark ?? 0, options.sendBuffer ?? 0, options.receiveBuffer ?? 0];
+}
+
 /** Opens and binds a UDP socket. */
-export function openUdp(shim: RawShim, options: UdpOptions): Result<UdpSocket> {
-  const handle = shim.udp_open(
-    options.family,
-    options.ip,
-    options.port,
-    options.device,
-    options.mark ?? 0,
-    options.sendBuffer ?? 0,
-    options.receiveBuffer ?? 0,
-  );
+export function openUdp(shim: RawShim, options: BindOptions): Result<UdpSocket> {
+  const handle = shim.udp_open(options.family, options.ip, options.port, ...words(options));
   return handle < 0 ? failure(shim, 'bind', handle) : new ShimUdpSocket(shim, handle);
+}
+
+class ShimTcpConnection implements TcpConnection {
+  readonly fd: number;
+  readonly remote: Endpoint;
+  readonly #shim: RawShim;
+  readonly #handle: number;
+
+  constructor(shim: RawShim, handle: number, remote: Endpoint) {
+    this.#shim = shim;
+    this.#handle = handle;
+    this.fd = demand(shim, 'stream_fd', shim.stream_fd(handle));
+    this.remote = remote;
+  }
+
+  outcome(): Failure | undefined {
+    return outcome(this.#shim, 'connect', this.#shim.tcp_outcome(this.#handle));
+  }
+
+  local(): Endpoint {
+    demand(this.#shim, 'tcp_local', this.#shim.tcp_local(this.#handle, buffer));
+    return remoteOf(buffer);
+  }
+
+  read(into: Uint8Array): Result<number> | undefined {
+    const length = this.#shim.stream_read(this.#handle, into);
+    if (length >= 0) return length;
+    return isAgain(this.#shim, length) ? undefined : failure(this.#shim, 'read', length);
+  }
+
+  write(bytes: Uint8Array): Result<number> {
+    const taken = this.#shim.stream_write(this.#handle, bytes);
+    if (taken >= 0) return taken;
+    return isAgain(this.#shim, taken) ? 0 : failure(this.#shim, 'write', taken);
+  }
+
+  close(): void {
+    this.#shim.stream_close(this.#handle);
+  }
+}
+
+class ShimTcpListener implements TcpListener {
+  readonly fd: number;
+  readonly local: Endpoint;
+  readonly #shim: RawShim;
+  readonly #handle: number;
+
+  constructor(shim: RawShim, handle: number) {
+    this.#shim = shim;
+    this.#handle = handle;
+    this.fd = demand(shim, 'tcp_listener_fd', shim.tcp_listener_fd(handle));
+    demand(shim, 'tcp_listener_local', shim.tcp_listener_local(handle, buffer));
+    this.local = remoteOf(buffer);
+  }
+
+  accept(): Result<TcpConnection> | undefined {
+    const handle = this.#shim.tcp_accept(this.#handle, buffer);
+    if (handle < 0) return isAgain(this.#shim, handle) ? undefined : failure(this.#shim, 'accept', handle);
+    return new ShimTcpConnection(this.#shim, handle, remoteOf(buffer));
+  }
+
+  close(): void {
+    this.#shim.tcp_unlisten(this.#handle);
+  }
+}
+
+/** Opens, binds and listens. */
+export function listenTcp(shim: RawShim, options: BindOptions): Result<TcpListener> {
+  const handle = shim.tcp_listen(options.family, options.ip, options.port, ...words(options));
+  return handle < 0 ? failure(shim, 'listen', handle) : new ShimTcpListener(shim, handle);
+}
+
+/** Begins to connect. */
+export function connectTcp(shim: RawShim, remote: Endpoint, options: SocketOptions): Result<TcpConnection> {
+  const handle = shim.tcp_connect(remote.ip, remote.port, remote.scope ?? 0, ...words(options));
+  return handle < 0 ? failure(shim, 'connect', handle) : new ShimTcpConnection(shim, handle, remote);
 }
 
 class ShimTunDevice implements TunDevice {

@@ -2,7 +2,7 @@
 # The shim in its two forms: build/ovpnd (with QuickJS and the bundle inside; build/ovpnd-run takes a script
 # instead) and build/shim.node; each once more under build/asan with the address and undefined sanitizers.
 
-SHIM_PARTS := handle address loop udp tun netlink stream files resolve process crypto tls \
+SHIM_PARTS := handle address socket loop udp tcp tun netlink stream files resolve process crypto tls \
 	tls_openssl context_openssl certificate_openssl
 QUICKJS_PARTS := quickjs dtoa libregexp libunicode cutils
 QUICKJS := build/quickjs

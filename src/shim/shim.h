@@ -55,8 +55,8 @@ struct shim_entry {
 /* NULL-terminated list of tables, each ended by an entry without a name. */
 extern const struct shim_entry *const shim_tables[];
 
-extern const struct shim_entry shim_loop[], shim_udp[], shim_tun[], shim_netlink[], shim_stream[], shim_files[],
-	shim_resolve[], shim_process[], shim_crypto[], shim_tls[];
+extern const struct shim_entry shim_loop[], shim_udp[], shim_tcp[], shim_tun[], shim_netlink[], shim_stream[],
+	shim_files[], shim_resolve[], shim_process[], shim_crypto[], shim_tls[];
 
 /* Bodies are in the binding. A fresh Uint8Array of `length` bytes to fill before returning; NULL: no memory. */
 uint8_t *shim_result_bytes(struct shim_call *call, size_t length);
@@ -71,6 +71,7 @@ enum shim_kind {
 	SHIM_LOOP,
 	SHIM_UDP4,
 	SHIM_UDP6,
+	SHIM_TCP_LISTENER,
 	SHIM_TUN,
 	SHIM_NETLINK,
 	SHIM_LISTENER,

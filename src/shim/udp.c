@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* UDP sockets that know to which own address a datagram came and can answer from it. */
-#include <net/if.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "address.h"
+#include "socket.h"
 
 union control {
 	char room[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
@@ -21,50 +21,17 @@ static int socket_of(int64_t handle, int *domain)
 	return fd < 0 ? shim_descriptor(SHIM_UDP6, handle) : fd;
 }
 
-static int set_number(int fd, int level, int name, int value)
-{
-	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
-}
-
-/* The forced form is not bounded by net.core.*mem_max, but only root may use it. */
-static int set_buffer(int fd, int forced, int plain, int64_t size)
-{
-	if (size == 0)
-		return 0;
-	if (size < 0 || size > INT32_MAX / 2)
-		return -EINVAL;
-	if (set_number(fd, SOL_SOCKET, forced, size) == 0)
-		return 0;
-	return set_number(fd, SOL_SOCKET, plain, size);
-}
-
 static int configure(int fd, int64_t family, struct shim_call *call)
 {
-	const char *device = call->in[3].text;
-	int64_t mark = call->in[4].number;
 	int status;
 
 	if (family == 4)
-		status = set_number(fd, IPPROTO_IP, IP_PKTINFO, 1);
+		status = socket_number(fd, IPPROTO_IP, IP_PKTINFO, 1);
 	else
-		status = set_number(fd, IPPROTO_IPV6, IPV6_V6ONLY, family == 6);
+		status = socket_number(fd, IPPROTO_IPV6, IPV6_V6ONLY, family == 6);
 	if (status == 0 && family != 4)
-		status = set_number(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-	if (status == 0 && device) {
-		if (call->in[3].text_length >= IFNAMSIZ)
-			return -EINVAL;
-		if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, call->in[3].text_length + 1) < 0)
-			return -errno;
-	}
-	if (mark < 0 || mark > UINT32_MAX)
-		return -EINVAL;
-	if (status == 0 && mark)
-		status = set_number(fd, SOL_SOCKET, SO_MARK, (int)(uint32_t)mark);
-	if (status == 0)
-		status = set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, call->in[5].number);
-	if (status == 0)
-		status = set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, call->in[6].number);
-	return status;
+		status = socket_number(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+	return status == 0 ? socket_configure(fd, call->in + 3) : status;
 }
 
 static int64_t udp_open(struct shim_call *call)
@@ -118,17 +85,8 @@ static int64_t udp_fd(struct shim_call *call)
 static int64_t udp_local(struct shim_call *call)
 {
 	int domain, fd = socket_of(call->in[0].number, &domain);
-	struct sockaddr_storage own = { 0 };
-	socklen_t size = sizeof(own);
 
-	if (fd < 0)
-		return fd;
-	if (call->in[1].bytes.length < SHIM_ADDRESS_LENGTH)
-		return -EINVAL;
-	if (getsockname(fd, (struct sockaddr *)&own, &size) < 0)
-		return -errno;
-	address_store(call->in[1].bytes.data, &own);
-	return 0;
+	return fd < 0 ? fd : socket_local(fd, &call->in[1]);
 }
 
 /* Fills the buffer with an address block and the datagram; returns the datagram's length. */

@@ -19,6 +19,14 @@ export const SIGNATURES: Readonly<Record<string, string>> = {
   udp_local: 'ib',
   udp_receive: 'ib',
   udp_send: 'ibbiib',
+  tcp_listen: 'ibisiii',
+  tcp_unlisten: 'i',
+  tcp_listener_fd: 'i',
+  tcp_listener_local: 'ib',
+  tcp_accept: 'ib',
+  tcp_connect: 'biisiii',
+  tcp_outcome: 'i',
+  tcp_local: 'ib',
   tun_open: 's',
   tun_close: 'i',
   tun_fd: 'i',
@@ -167,6 +175,7 @@ export function refusals(check: Check): void {
 
 const MAKERS = [
   'udp_open',
+  'tcp_listen',
   'netlink_open',
   'tls_context',
   'exit',

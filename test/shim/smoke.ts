@@ -84,6 +84,37 @@ function sockets(): void {
   for (const socket of [a, b, server, client, listener]) socket.close();
 }
 
+function streams(): void {
+  const listener = good(host.listenTcp({ family: 0, port: 0 }), 'tcp listen');
+  const target = { ip: new Uint8Array([127, 0, 0, 1]), port: listener.local.port };
+  const client = good(host.connectTcp(target, {}), 'tcp connect');
+  const into = new Uint8Array(9);
+  const open = [client];
+  let seen = '';
+  host.loop.onWritable(client.fd, () => {
+    check(client.outcome() === undefined, 'tcp outcome');
+    host.loop.onWritable(client.fd, undefined);
+    check(good(client.write(new Uint8Array([1, 2, 3])), 'tcp write') === 3, 'tcp write');
+  });
+  host.loop.onReadable(listener.fd, () => {
+    const server = good(listener.accept(), 'tcp accept');
+    check(server.remote.port === client.local().port, 'tcp remote');
+    open.push(server);
+    host.loop.onReadable(server.fd, () => {
+      const length = good(server.read(into.subarray(0, 2)), 'tcp read');
+      seen += `${length};`;
+      if (seen === '2;') client.close();
+      if (length > 0) return;
+      host.loop.forget(server.fd);
+      host.loop.stop();
+    });
+  });
+  host.loop.run();
+  check(seen === '2;1;0;', seen);
+  host.loop.forget(listener.fd);
+  for (const socket of [listener, open[1]!]) socket.close();
+}
+
 function netlink(): void {
   const socket = good(host.openNetlink(0, 1 << 16), 'netlink');
   // RTM_GETLINK for interface 1, sequence 1; the answer comes before the call returns.
@@ -159,6 +190,7 @@ tls();
 if (host.args[1] === 'tun') tun();
 files();
 sockets();
+streams();
 netlink();
 refusals(check);
 check(host.monotonicMs() > 0 && host.wallS() > 1_600_000_000 && host.pid > 0, 'clocks');
