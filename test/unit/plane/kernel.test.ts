@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { deepStrictEqual, ok, strictEqual } from 'node:assert';
 import { createKernelPlane } from '../../../src/plane/kernel.ts';
-import { openKernelGround } from '../../../src/plane/kernelground.ts';
+import { openKernelGround, removeKernelLeftover } from '../../../src/plane/kernelground.ts';
 import { ip, keyPair, path, prefix } from './helpers.ts';
 import { FakeOvpn } from './kernelfake.ts';
 import { DEVICE, groundOptions, isUnavailable, openWorld, serverPeer } from './kernelworld.ts';
@@ -313,5 +313,30 @@ describe('kernel plane: which kernels float silently', () => {
       plane.addPeer(serverPeer(1), 0);
       strictEqual(plane.deadline(), isNew ? 10_000 : 3000);
     }
+  });
+});
+
+describe('kernel plane: what a dead process left, seen from another plane', () => {
+  it('is deleted when it is of our kind and nobody uses it', () => {
+    const kernel = new FakeOvpn();
+    kernel.isLoaded = true;
+    const { index } = kernel.addLink(DEVICE, 'ovpn');
+    removeKernelLeftover(groundOptions(kernel));
+    ok(!kernel.links.has(index));
+    strictEqual(kernel.openSockets, 0);
+  });
+
+  it('is left alone otherwise, and without a device of this name nothing is loaded', () => {
+    const other = new FakeOvpn();
+    other.addLink(DEVICE, 'tun');
+    removeKernelLeftover(groundOptions(other));
+    strictEqual(other.links.size, 1);
+    const used = new FakeOvpn();
+    openWorld('mp', used).plane.addPeer(serverPeer(1), 0);
+    removeKernelLeftover(groundOptions(used));
+    strictEqual(used.links.size, 1);
+    const none = new FakeOvpn();
+    removeKernelLeftover(groundOptions(none));
+    deepStrictEqual(none.log, ['GETLINK']);
   });
 });
