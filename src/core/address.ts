@@ -25,6 +25,8 @@ export interface Path {
   readonly remote: Endpoint;
   /** Own address the peer used, so that a multi-homed host answers from it; absent = the kernel chooses. */
   readonly local?: Ip;
+  /** The socket is a TCP connection, with this remote and no other. */
+  readonly tcp?: boolean;
 }
 
 /** Reads `10.8.0.1` or `fd42:8::1`; undefined when the text is anything else. No zone, no prefix length. */
@@ -134,6 +136,11 @@ export function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
 /** A Map key for an address. Latin-1 of the bytes: cheap, and distinct for distinct addresses. */
 export function ipKey(ip: Ip): string {
   return String.fromCharCode.apply(null, ip as unknown as number[]);
+}
+
+/** Bytes in front of each packet: IP header, then UDP's or TCP's, then TCP's length of the packet. */
+export function headersOf(path: Path): number {
+  return (path.remote.ip.length === 4 ? 20 : 40) + (path.tcp === true ? 22 : 8);
 }
 
 /** A Map key for socket and remote endpoint of a path (the own address is no part of a peer's identity). */

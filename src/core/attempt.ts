@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A client's attempts: which remote and address to try, how a connection ends, and how long to wait before the next.
 
-import { formatEndpoint, parseIp } from './address.ts';
+import { formatEndpoint, headersOf, type Path, parseIp } from './address.ts';
 import type { ClientState } from './clientstate.ts';
 import { type LogLevel, notify, type Outbox } from './event.ts';
 import { BACKOFF_FREE_ROUNDS } from './limits.ts';
@@ -27,32 +27,34 @@ export function connect(state: ClientState, now: number, out: Outbox): void {
 /** Opens a socket for the address whose turn it is. */
 export function open(state: ClientState, now: number, out: Outbox): void {
   const ip = state.addresses[state.addressIndex];
-  const { host, port } = state.remotes[state.remoteIndex]!;
+  const { host, port, tcp } = state.remotes[state.remoteIndex]!;
   if (ip === undefined) return restart(state, `${host}: no address`, now, out);
   state.phase = 'opening';
   state.remote = { ip, port };
-  out.others.push({ kind: 'openSocket', remote: state.remote });
+  out.others.push({ kind: 'openSocket', remote: state.remote, ...(tcp === true && { tcp }) });
 }
 
 /** The socket is there: sends the hard reset. */
 export function negotiate(state: ClientState, socket: number, now: number, out: Outbox): void {
   const { options } = state;
   const remote = state.remote!;
+  const { tcp } = state.remotes[state.remoteIndex]!;
+  const path: Path = { socket, remote, ...(tcp === true && { tcp }) };
   state.phase = 'negotiating';
   state.startedAt = now;
-  state.path = { socket, remote };
+  state.path = path;
   state.session = openClientSession(
     {
       role: 'client',
       wrap: options.wrap,
       handWindowMs: options.handWindowS * 1000,
-      ipOverhead: remote.ip.length === 4 ? 28 : 48,
-      introduce: { options: options.occ, peerInfo: options.peerInfo },
+      ipOverhead: headersOf(path),
+      introduce: { options: (tcp && options.occTcp) || options.occ, peerInfo: options.peerInfo },
     },
     state.deps,
     now,
   );
-  notify(out, 'info', `connecting to ${formatEndpoint(remote)}`);
+  notify(out, 'info', `connecting to ${formatEndpoint(remote)}${tcp === true ? ' over TCP' : ''}`);
 }
 
 /** How to go on after a connection ended. */

@@ -78,12 +78,23 @@ function handle(state: ClientState, event: Event, now: number, out: Outbox): voi
       if (state.phase === 'connected' && isOccExit(event.payload))
         restart(state, 'the server left', now, out);
       return;
+    case 'streamClosed':
+      if (event.drop !== undefined) state.drops[event.drop]++;
+      if (state.path?.socket === event.path.socket) onStreamClosed(state, event.reason, now, out);
+      out.sends.push({ kind: 'closeSocket', socket: event.path.socket });
+      return;
     case 'command':
       if (event.command === 'renegotiate') return startRenegotiation(state, now, out);
       return restart(state, event.reason ?? 'disconnected by command', now, out, { level: 'info' });
     case 'shutdown':
       return leave(state, now, out);
   }
+}
+
+function onStreamClosed(state: ClientState, reason: string, now: number, out: Outbox): void {
+  // Nobody hears a goodbye any more.
+  if (state.phase === 'leaving') state.stopAt = now;
+  else restart(state, reason, now, out);
 }
 
 function onDatagram(state: ClientState, path: Path, bytes: Uint8Array, now: number, out: Outbox): void {
@@ -217,7 +228,8 @@ function leave(state: ClientState, now: number, out: Outbox): void {
   state.phase = 'leaving';
   state.retryAt = undefined;
   state.stopAt = now;
-  if (!wasConnected || !state.options.explicitExitNotify) return;
+  // The end of a connection says it, too.
+  if (!wasConnected || !state.options.explicitExitNotify || state.path?.tcp === true) return;
   // In the middle of a renegotiation no text can be sent: then the plane says it, as to a server without cc-exit.
   if (state.ccExit && sendText(state.session!, 'EXIT')) {
     state.stopAt = now + SHUTDOWN_LINGER_MS;

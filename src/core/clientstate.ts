@@ -17,6 +17,7 @@ export interface ClientRemote {
   readonly port: number;
   /** 0 = either. */
   readonly family: 4 | 6 | 0;
+  readonly tcp?: boolean;
 }
 
 export interface ClientOptions {
@@ -37,6 +38,7 @@ export interface ClientOptions {
   readonly pollTimeoutS: number;
   readonly tunMtu: number;
   readonly occ: string;
+  readonly occTcp?: string;
   readonly peerInfo: string;
   readonly device: string;
   readonly routes: readonly Prefix[];

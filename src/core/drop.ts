@@ -30,6 +30,8 @@ export const DROP_REASONS = [
   'key-out-of-sync',
   'tls',
   'state',
+  // TCP.
+  'record-length',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

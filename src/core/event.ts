@@ -5,6 +5,7 @@
 
 import type { Endpoint, Ip, Path } from './address.ts';
 import type { Crypto, Random } from './crypto.ts';
+import type { DropReason } from './drop.ts';
 import type { WantedNetwork } from './network.ts';
 import type { PlaneCommand, PlaneNotice } from './plane.ts';
 import type { TlsFactory } from './tls.ts';
@@ -27,6 +28,13 @@ export type Event =
   /** Answer to `openSocket`. */
   | { readonly kind: 'socketOpened'; readonly socket: number }
   | { readonly kind: 'socketFailed'; readonly reason: string }
+  /** A TCP connection ended, or must end; answered with closeSocket. `drop`: what its peer sent wrong. */
+  | {
+      readonly kind: 'streamClosed';
+      readonly path: Path;
+      readonly reason: string;
+      readonly drop?: DropReason;
+    }
   /** An operator's wish. `peer` is the peer's name (server only). */
   | {
       readonly kind: 'command';
@@ -53,8 +61,8 @@ export type Effect =
   | { readonly kind: 'setNet'; readonly network: WantedNetwork }
   | { readonly kind: 'notify'; readonly notice: Notice }
   | { readonly kind: 'resolve'; readonly host: string; readonly family: 4 | 6 | 0 }
-  /** A new socket with a fresh local port, for one remote. */
-  | { readonly kind: 'openSocket'; readonly remote: Endpoint }
+  /** A new socket with a fresh local port, for one remote; over TCP a connection, in place of one under way. */
+  | { readonly kind: 'openSocket'; readonly remote: Endpoint; readonly tcp?: boolean }
   | { readonly kind: 'closeSocket'; readonly socket: number }
   | { readonly kind: 'send'; readonly path: Path; readonly bytes: Uint8Array }
   /** Replaces the one timer of the endpoint; undefined = none. Monotonic milliseconds. */

@@ -19,9 +19,6 @@ export const CONTROL_PACKET_MAX = 1250;
 export const CONTROL_PACKET_MAX_LEAST = 154;
 /** Longest control packet looked at, without IP and UDP headers. */
 export const CONTROL_PACKET_RECEIVE_MAX = 2048;
-/** IP and UDP headers in front of a control packet. */
-export const IP4_UDP_HEADERS = 28;
-export const IP6_UDP_HEADERS = 48;
 /** Longest packet behind a TCP length, and the longest we send. */
 export const TCP_PACKET_MAX = 1768;
 /** Sooner and less steep than OpenVPN's 2 s doubling: at 30% loss that takes up to a minute to connect. */

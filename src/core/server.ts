@@ -33,6 +33,7 @@ import {
   onPeerDatagram,
   openPeer,
   peerKey,
+  removePeer,
   renegotiatePeer,
   type ServerPeer,
   settlePeer,
@@ -72,8 +73,9 @@ export interface ServerOptions {
   /** 0 = clients may, we do not. */
   readonly renegS: number;
   readonly tunMtu: number;
-  /** Our options string. */
+  /** Our options string, and what it is over TCP. */
   readonly occ: string;
+  readonly occTcp?: string;
   /** Tell clients when we stop. */
   readonly explicitExitNotify: boolean;
   readonly network: WantedNetwork;
@@ -160,6 +162,8 @@ function handle(state: ServerState, event: Event, now: number, out: Outbox): voi
         settlePeer(peer, now, out);
       }
       return;
+    case 'streamClosed':
+      return onStreamClosed(state, event, now, out);
     case 'shutdown':
       return onShutdown(state, now, out);
   }
@@ -220,6 +224,22 @@ function answerReset(state: ServerState, path: Path, clientSid: Uint8Array, now:
   out.sends.push({ kind: 'send', path, bytes });
 }
 
+function onStreamClosed(
+  state: ServerState,
+  event: Extract<Event, { kind: 'streamClosed' }>,
+  now: number,
+  out: Outbox,
+): void {
+  const { socket } = event.path;
+  if (event.drop !== undefined) state.drops[event.drop]++;
+  for (const peer of state.peers.values()) {
+    if (peer.path.socket !== socket) continue;
+    closePeer(state, peer, event.reason, now, out);
+    removePeer(state, peer, out);
+  }
+  out.sends.push({ kind: 'closeSocket', socket });
+}
+
 function onPlaneNotice(state: ServerState, notice: PlaneNotice, now: number, out: Outbox): void {
   const peer = state.byId.get(notice.peerId);
   if (peer === undefined) return;
@@ -250,7 +270,8 @@ function onShutdown(state: ServerState, now: number, out: Outbox): void {
   if (state.stopAt !== undefined) return;
   state.stopAt = now + SHUTDOWN_LINGER_MS;
   for (const peer of state.byId.values()) {
-    if (!state.options.explicitExitNotify) continue;
+    // The end of a connection says it, too.
+    if (!state.options.explicitExitNotify || peer.path.tcp === true) continue;
     sendText(peer.session, 'RESTART');
     settlePeer(peer, now, out);
   }

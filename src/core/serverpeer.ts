@@ -2,7 +2,7 @@
 // One client of a server, from its cookie to its end: what the outcomes of its session mean. Who is let in, and
 // with what, is in admit.ts.
 
-import { formatEndpoint, type Ip, type Path, type Prefix, pathKey } from './address.ts';
+import { formatEndpoint, headersOf, type Ip, type Path, type Prefix, pathKey } from './address.ts';
 import { admit, identify } from './admit.ts';
 import { toHex } from './bytes.ts';
 import {
@@ -76,8 +76,8 @@ export function openPeer(
         role: 'server',
         wrap: options.wrap,
         handWindowMs: options.handWindowS * 1000,
-        ipOverhead: path.remote.ip.length === 4 ? 28 : 48,
-        introduce: { options: options.occ, peerInfo: '' },
+        ipOverhead: headersOf(path),
+        introduce: { options: (path.tcp && options.occTcp) || options.occ, peerInfo: '' },
       },
       deps,
       localSid.slice(),
@@ -120,7 +120,7 @@ export function onPeerDatagram(
 
 /** Time passes for one peer. */
 export function tickPeer(state: ServerState, peer: ServerPeer, now: number, out: Outbox): void {
-  if (peer.closeAt !== undefined && now >= peer.closeAt) return removePeer(state, peer);
+  if (peer.closeAt !== undefined && now >= peer.closeAt) return removePeer(state, peer, out);
   const outcomes: Outcome[] = [];
   tickSession(peer.session, now, outcomes);
   onOutcomes(state, peer, outcomes, now, out);
@@ -278,7 +278,12 @@ export function floatPeer(state: ServerState, peer: ServerPeer, path: Path, out:
   notify(out, 'info', text, { peer: peer.name, action: 'floated' });
 }
 
-function removePeer(state: ServerState, peer: ServerPeer): void {
+/** Nothing is left of the peer, nor of its connection unless another session is on that. */
+export function removePeer(state: ServerState, peer: ServerPeer, out: Outbox): void {
   closeSession(peer.session);
   state.peers.delete(peerKey(peer.path, peer.session.remoteSid!));
+  const { socket, tcp } = peer.path;
+  if (tcp !== true) return;
+  for (const other of state.peers.values()) if (other.path.socket === socket) return;
+  out.sends.push({ kind: 'closeSocket', socket });
 }

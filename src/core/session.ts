@@ -30,7 +30,7 @@ export interface SessionOptions {
   readonly role: TlsRole;
   readonly wrap: WrapKeys;
   readonly handWindowMs: number;
-  /** IP and UDP header bytes in front of each packet: 28 or 48. */
+  /** Header bytes in front of each packet (headersOf). */
   readonly ipOverhead: number;
   /** What our key method 2 message says beside the key source. */
   readonly introduce: Pick<KeyMethod2, 'options' | 'peerInfo' | 'username' | 'password'>;

@@ -229,7 +229,10 @@ class JsPlane implements PacketPlane {
   #sender(path: Path, datagram: Uint8Array, headerLength: number): peers.Peer | undefined {
     if (headerLength === keys.V1_HEADER_LENGTH) return this.#paths.find(path);
     const peerId = (datagram[1]! << 16) | (datagram[2]! << 8) | datagram[3]!;
-    return peerId === PEER_ID_UNDEF ? this.#paths.find(path) : this.#peers.get(peerId);
+    const peer = peerId === PEER_ID_UNDEF ? this.#paths.find(path) : this.#peers.get(peerId);
+    // Who is on a connection stays on it, and nobody moves onto one.
+    const isBound = path.tcp === true || peer?.path.tcp === true;
+    return isBound && peer !== undefined && !peers.isSameRemote(peer.path, path) ? undefined : peer;
   }
 
   /** An authentic, new packet came by `path`: the peer is there now. */

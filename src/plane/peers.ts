@@ -79,9 +79,7 @@ export function createPeer(peer: PlanePeer, now: number): Peer {
 /** A path of our own; the caller may reuse its arrays. */
 export function copyPath(path: Path): Path {
   const remote = { ...path.remote, ip: path.remote.ip.slice() };
-  return path.local === undefined
-    ? { socket: path.socket, remote }
-    : { socket: path.socket, remote, local: path.local.slice() };
+  return path.local === undefined ? { ...path, remote } : { ...path, remote, local: path.local.slice() };
 }
 
 export function copyRoutes(routes: readonly Prefix[] | undefined): readonly Prefix[] {
