@@ -77,7 +77,10 @@ function float(ends: Ends, family: 4 | 6): Row {
       if (server.kind === 'openvpn') strictEqual(server.process.count(/Control Channel: TLS/), 1);
       else strictEqual((await peerNames(server.ovpnd!)).length, 1);
       // The server says where the client is now.
-      await server.process.line(family === 4 ? /(float|mov).*10\.99\.0\.77/i : /(float|mov).*fd99::77/i, 3000);
+      await server.process.line(
+        family === 4 ? /(float|mov).*10\.99\.0\.77/i : /(float|mov).*fd99::77/i,
+        3000,
+      );
     },
   };
 }
