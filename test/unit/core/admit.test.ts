@@ -161,6 +161,37 @@ describe('core/admit: room', () => {
   });
 });
 
+describe('core/admit: limits of the connection', () => {
+  it('a new key waits for a hand window or half a renegotiation period, whichever is shorter', () => {
+    const defer = (renegS: number): number => {
+      const bench = server({ renegS });
+      join(bench);
+      return bench.state.byId.get(0)!.keys!.deferMs;
+    };
+    deepEqual([defer(3600), defer(0), defer(120), defer(20)], [60_000, 60_000, 60_000, 10_000]);
+  });
+
+  it('control packets fit 1250 bytes with their headers, over IPv4 and over IPv6', () => {
+    for (const [path, headers] of [
+      [pathOf(), 28],
+      [{ socket: 1, remote: { ip: ip('fd00::9'), port: 4 } }, 48],
+    ] as const) {
+      const bench = server();
+      bench.tls.options.chainLength = 5000;
+      const sizes: number[] = [];
+      const step = bench.step.bind(bench);
+      bench.step = event => {
+        const effects = step(event);
+        sizes.push(...bench.sent.map(sent => sent.bytes.length));
+        return effects;
+      };
+      join(bench, { path });
+      const largest = Math.max(...sizes) + headers;
+      ok(bench.state.byId.size === 1 && largest <= 1250 && largest > 1230, `${largest}`);
+    }
+  });
+});
+
 describe('core/admit: ciphers', () => {
   const cipherOf = (offered: Record<string, string>, occ = ''): string | undefined => {
     const bench = server({ ciphers: ['CHACHA20-POLY1305', 'AES-128-GCM', 'AES-256-GCM'] });

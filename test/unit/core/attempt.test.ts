@@ -285,6 +285,26 @@ describe('core/attempt: when', () => {
     equal(bench.tls.living(), 0);
   });
 
+  it('control packets fit 1250 bytes with their headers, over IPv4 and over IPv6', () => {
+    for (const [host, headers] of [
+      ['192.0.2.1', 28],
+      ['fd00::1', 48],
+    ] as const) {
+      const bench = client({ remotes: [remote(host)] });
+      bench.tls.options.chainLength = 5000;
+      const sizes: number[] = [];
+      const step = bench.step.bind(bench);
+      bench.step = event => {
+        const effects = step(event);
+        sizes.push(...bench.sent.map(sent => sent.bytes.length));
+        return effects;
+      };
+      connected(bench);
+      const largest = Math.max(...sizes) + headers;
+      ok(bench.state.phase === 'connected' && largest <= 1250 && largest > 1230, `${largest}`);
+    }
+  });
+
   it('a later success forgets the error', () => {
     const bench = client();
     bench.step({ kind: 'start' });

@@ -110,6 +110,11 @@ describe('core/pull: peer and keys', () => {
     equal(refused(without('cipher')), 'no common data cipher: the server names none');
   });
 
+  it('a new key waits for a hand window or half a renegotiation period, whichever is shorter', () => {
+    const defer = (seconds: number): number => pushed('verb 3', { renegS: seconds }).state.keys!.deferMs;
+    deepEqual([defer(3600), defer(0), defer(20)], [60_000, 60_000, 10_000]);
+  });
+
   it('no usable key: refused, nothing installed', () => {
     const bench = client();
     bench.tls.options.zeroExporter = true;

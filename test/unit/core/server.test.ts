@@ -30,6 +30,15 @@ describe('core/server: coming', () => {
     equal(bench.timerAt, undefined);
   });
 
+  it('a packet of 2048 bytes is looked at, a longer one is not', () => {
+    const bench = server();
+    for (const length of [2047, 2048, 2049, 65_507]) {
+      bench.step({ kind: 'datagram', path: pathOf(), bytes: new Uint8Array(length).fill(0x38) });
+    }
+    equal(bench.state.drops.long, 2);
+    equal(bench.state.drops['ack-count'], 2);
+  });
+
   it('a TLS failure is said by an alert, logged with its reason, and never connects', () => {
     const bench = server();
     bench.tls.options.refuse = () => 'certificate has expired';
@@ -126,6 +135,20 @@ describe('core/server: leaving', () => {
     bench.pass(1);
     equal(bench.state.peers.size, 0);
     equal(bench.tls.living(), 0);
+  });
+
+  it('one sent away is told again and again until its time is over', () => {
+    const bench = server();
+    const hand = join(bench);
+    bench.step({ kind: 'command', command: 'disconnect', peer: 'alice' });
+    const times: number[] = [];
+    bench.takeSent();
+    const start = bench.now;
+    bench.pass(4999, () => times.push(...bench.takeSent().map(() => bench.now - start)));
+    deepEqual(times, [500, 1250, 2375, 4062.5]);
+    equal(stateOf(bench, hand), 'closing');
+    bench.pass(1);
+    equal(bench.state.peers.size, 0);
   });
 
   it('a thousand of them end the session at the first deadline', () => {
@@ -228,6 +251,17 @@ describe('core/server: renegotiation', () => {
     }
     ok(times.every(time => time > 2000 && time <= 1_000_000));
     ok(Math.min(...times) >= 900_000 && new Set(times).size > 10, `${times}`);
+  });
+
+  it('not because somebody ticks', () => {
+    const bench = server();
+    const hand = join(bench);
+    for (let i = 0; i < 100; i++) {
+      bench.now += 10_000;
+      bench.step({ kind: 'tick' });
+      converse(bench, hand);
+    }
+    equal(hand.session.current.keyId, 0);
   });
 
   it('never by us with 0', () => {
