@@ -81,14 +81,17 @@ export function tunnelStatus(host: Host, tunnel: Tunnel): TunnelStatus {
     device: tunnel.config.device,
     mtu: wanted?.mtu ?? tunnel.config.tunMtu,
     addresses: wanted === undefined ? [] : addressTexts(wanted),
-    sockets: [...tunnel.sockets.values()].map(({ local }) => ({
-      proto: 'udp',
+    sockets: tunnel.sockets.shown().map(({ proto, local }) => ({
+      proto,
       address: formatIp(local.ip),
       port: local.port,
     })),
     ...(remote === undefined ? {} : { remote }),
     peers: tunnel.endpoint.peers(peerId => records.get(peerId), now),
-    drops: { control: occurred(tunnel.endpoint.drops), plane: occurred(tunnel.plane.drops()) },
+    drops: {
+      control: occurred(tunnel.endpoint.drops),
+      plane: occurred({ ...tunnel.plane.drops(), 'slow-peer': tunnel.sockets.streams.dropped() }),
+    },
     last_error: tunnel.endpoint.lastError(),
     version: VERSION,
   };

@@ -28,6 +28,7 @@ const MEANING: Readonly<Record<string, string>> = {
   replay: 'repeated',
   'rate-limit': 'too many new connections',
   cookie: 'wrong session cookie',
+  'record-length': 'no OpenVPN over TCP',
 };
 
 export interface DropReport {

@@ -88,7 +88,7 @@ export function clientEndpoint(options: ClientOptions, deps: CoreDeps): Endpoint
     hasPeer: () => state.phase === 'connected',
     remote: () => {
       const remote = state.remotes[state.remoteIndex]!;
-      return `${remote.host} ${remote.port} udp`;
+      return `${remote.host} ${remote.port} ${remote.tcp === true ? 'tcp' : 'udp'}`;
     },
     lastError: () => state.lastError,
   };

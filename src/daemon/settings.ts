@@ -21,10 +21,10 @@ import type { WrapKeys } from '../core/wrap.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
 import { VERSION } from './version.ts';
 
-function occ(config: ServerConfig | ClientConfig): string {
+function occ(config: ServerConfig | ClientConfig, transport: 'udp' | 'tcp'): string {
   return buildOptions({
     role: config.role,
-    transport: 'udp',
+    transport,
     tunMtu: config.tunMtu,
     tlsAuth: config.tlsAuth !== undefined,
     keyDirection: config.keyDirection,
@@ -63,7 +63,8 @@ export function serverOptions(
     handWindowS: config.handWindow,
     renegS: config.renegSec,
     tunMtu: config.tunMtu,
-    occ: occ(config),
+    occ: occ(config, 'udp'),
+    occTcp: occ(config, 'tcp'),
     explicitExitNotify: config.explicitExitNotify > 0,
     network: serverNetwork(config, capabilities),
   };
@@ -112,7 +113,7 @@ function peerInfo(config: ClientConfig): string {
   ]);
 }
 
-const FAMILY = { udp: 0, udp4: 4, udp6: 6 } as const;
+const FAMILY = { udp: 0, udp4: 4, udp6: 6, tcp: 0, tcp4: 4, tcp6: 6 } as const;
 
 export function clientOptions(
   config: ClientConfig,
@@ -122,7 +123,12 @@ export function clientOptions(
   return {
     wrap,
     capabilities,
-    remotes: config.remote.map(({ host, port, proto }) => ({ host, port, family: FAMILY[proto] })),
+    remotes: config.remote.map(({ host, port, proto }) => ({
+      host,
+      port,
+      family: FAMILY[proto],
+      tcp: proto.startsWith('tcp'),
+    })),
     remoteRandom: config.remoteRandom,
     ciphers: config.dataCiphers,
     handWindowS: config.handWindow,
@@ -133,7 +139,8 @@ export function clientOptions(
     retryMaxS: config.connectRetry.max,
     pollTimeoutS: config.serverPollTimeout,
     tunMtu: config.tunMtu,
-    occ: occ(config),
+    occ: occ(config, 'udp'),
+    occTcp: occ(config, 'tcp'),
     peerInfo: peerInfo(config),
     device: config.device,
     routes: config.route,

@@ -9,15 +9,7 @@ import { earlier } from '../core/event.ts';
 import type { WantedNetwork } from '../core/network.ts';
 import type { PlaneCommand } from '../core/plane.ts';
 import { OPCODE } from '../core/wire.ts';
-import {
-  describe,
-  type Host,
-  isFailure,
-  type Resolution,
-  type Timer,
-  type TunDevice,
-  type UdpSocket,
-} from '../host/host.ts';
+import { describe, type Host, isFailure, type Resolution, type Timer, type TunDevice } from '../host/host.ts';
 import { createRtnetlinkNetwork, type RtnetlinkNetwork } from '../network/rtnetlink.ts';
 import { execute } from '../plane/command.ts';
 import { createJsPlane } from '../plane/js.ts';
@@ -30,12 +22,10 @@ import { clientEndpoint, type Endpoint, serverEndpoint } from './endpoint.ts';
 import type { Log } from './log.ts';
 import type { Material } from './material.ts';
 import { clientOptions, serverOptions } from './settings.ts';
+import { Sockets } from './sockets.ts';
 
 /** Packets handled in one go, so that a flood on one descriptor starves no other. */
 const BATCH = 64;
-
-/** What sendmsg says of a source address that is no longer ours. */
-const OWN_ADDRESS_GONE: ReadonlySet<string> = new Set(['EINVAL', 'EADDRNOTAVAIL']);
 
 export interface TunnelParts {
   readonly host: Host;
@@ -59,7 +49,7 @@ export interface Tunnel {
   readonly endpoint: Endpoint;
   readonly plane: PacketPlane;
   readonly planesOff: readonly PlaneUnavailable[];
-  readonly sockets: ReadonlyMap<number, UdpSocket>;
+  readonly sockets: Sockets;
   readonly startedAt: number;
   network(): WantedNetwork | undefined;
   dispatch(event: Event): void;
@@ -76,12 +66,17 @@ export function startTunnel(parts: TunnelParts): Tunnel | string {
   return failure;
 }
 
+function wantsTcp(config: ServerConfig | ClientConfig): boolean {
+  const protos = config.role === 'server' ? config.proto : config.remote.map(({ proto }) => proto);
+  return protos.some(proto => proto.startsWith('tcp'));
+}
+
 class RunningTunnel implements Tunnel {
   readonly config: ServerConfig | ClientConfig;
   readonly endpoint: Endpoint;
   readonly plane: PacketPlane;
   readonly planesOff: readonly PlaneUnavailable[];
-  readonly sockets = new Map<number, UdpSocket>();
+  readonly sockets: Sockets;
   readonly startedAt: number;
   readonly #parts: TunnelParts;
   readonly #host: Host;
@@ -96,7 +91,6 @@ class RunningTunnel implements Tunnel {
   #tun: TunDevice | undefined;
   readonly #kernel: KernelPlane | undefined;
   #wanted: WantedNetwork | undefined;
-  #nextSocket = 1;
   #resolution: Resolution | undefined;
   #coreAt: number | undefined;
   #timer: Timer | undefined;
@@ -111,6 +105,13 @@ class RunningTunnel implements Tunnel {
     this.config = config;
     this.planesOff = parts.planesOff;
     this.startedAt = host.monotonicMs();
+    this.sockets = new Sockets({
+      host,
+      config,
+      packet: (path, bytes) => this.#fromNetwork(path, bytes),
+      dispatch: event => this.#fromSockets(event),
+      settled: () => this.#arm(),
+    });
     this.#kernel = parts.ground && this.#kernelPlane(parts.ground);
     this.plane = this.#kernel ?? this.#jsPlane();
     const deps: CoreDeps = {
@@ -139,7 +140,7 @@ class RunningTunnel implements Tunnel {
       mode: this.config.role === 'server' ? 'mp' : 'p2p',
       crypto: this.#host.crypto,
       sink: {
-        send: (path, datagram) => this.#send(path, datagram),
+        send: (path, datagram) => this.sockets.send(path, datagram, true),
         deliver: packet => this.#deliver(packet),
         notice: notice => this.dispatch({ kind: 'planeNotice', notice }),
         inner: (peerId, payload) => this.dispatch({ kind: 'inner', peerId, payload: payload.slice() }),
@@ -151,7 +152,8 @@ class RunningTunnel implements Tunnel {
     return createKernelPlane({
       ground,
       addresses: this.config.role === 'server' ? this.config.address : [],
-      socketFd: number => this.sockets.get(number)?.fd,
+      socketFd: number => this.sockets.fd(number),
+      isStream: number => this.sockets.isStream(number),
       monotonicMs: () => this.#host.monotonicMs(),
       sink: {
         notice: notice => this.dispatch({ kind: 'planeNotice', notice }),
@@ -184,13 +186,16 @@ class RunningTunnel implements Tunnel {
       this.#log.write('warn', `left from before: ${failure}`);
     const noDevice = this.#openDevice();
     if (noDevice !== undefined) return noDevice;
+    if (!this.plane.capabilities.tcp && wantsTcp(this.config)) {
+      return `data_plane: ${this.plane.name} cannot do TCP`;
+    }
     if (this.config.role === 'server') {
-      const failure = this.#listen(this.config);
+      const failure = this.sockets.listen(this.config);
       if (failure !== undefined) return failure;
     }
     const off = this.planesOff.map(plane => `${plane.name}: ${plane.reason}`).join('; ');
-    const where = [...this.sockets.values()].map(socket => formatEndpoint(socket.local)).join(' ');
-    const listening = where === '' ? '' : `listening on udp ${where}, `;
+    const where = this.sockets.shown().map(({ proto, local }) => `${proto} ${formatEndpoint(local)}`);
+    const listening = where.length === 0 ? '' : `listening on ${where.join(' and ')}, `;
     this.#log.write(
       'info',
       `${listening}device ${this.#tun?.name ?? this.config.device}, data plane ${this.plane.name}${off === '' ? '' : ` (${off})`}`,
@@ -199,66 +204,22 @@ class RunningTunnel implements Tunnel {
     return undefined;
   }
 
-  #listen(config: ServerConfig): string | undefined {
-    for (const proto of config.proto) {
-      const family =
-        proto === 'udp4'
-          ? 4
-          : proto === 'udp6'
-            ? 6
-            : config.local === undefined
-              ? 0
-              : config.local.length === 4
-                ? 4
-                : 6;
-      const failure = this.#openSocket(family, config.port, config.local);
-      if (failure !== undefined) return `cannot listen on ${proto} port ${config.port}: ${failure}`;
-    }
-    return undefined;
+  #fromSockets(event: Event): void {
+    this.dispatch(event);
+    if (event.kind !== 'streamClosed') return;
+    this.#controlDrops.look(this.endpoint.drops, this.#host.monotonicMs(), event.path.remote);
   }
 
-  #openSocket(family: 0 | 4 | 6, port: number, ip?: Uint8Array): string | undefined {
-    const { bindDevice, fwmark, sndbuf, rcvbuf } = this.config;
-    const options = {
-      port,
-      ...(ip === undefined ? {} : { ip }),
-      ...(bindDevice === undefined ? {} : { device: bindDevice }),
-      ...(fwmark === undefined ? {} : { mark: fwmark }),
-      ...(sndbuf === undefined ? {} : { sendBuffer: sndbuf }),
-      ...(rcvbuf === undefined ? {} : { receiveBuffer: rcvbuf }),
-    };
-    let socket = this.#host.openUdp({ ...options, family });
-    const isWithoutIp6 = isFailure(socket) && socket.code === 'EAFNOSUPPORT';
-    if (isWithoutIp6 && family === 0) socket = this.#host.openUdp({ ...options, family: 4 });
-    if (isFailure(socket)) return describe(socket);
-    const number = this.#nextSocket++;
-    this.sockets.set(number, socket);
-    this.#host.loop.onReadable(socket.fd, () => this.#fromNetwork(number, socket));
-    return undefined;
-  }
-
-  #fromNetwork(number: number, socket: UdpSocket): void {
-    for (let i = 0; i < BATCH && this.sockets.get(number) === socket; i++) {
-      const datagram = socket.receive();
-      if (datagram === undefined) break;
-      // An ICMP error about something sent earlier; time-outs deal with that.
-      if (isFailure(datagram)) continue;
-      // A server answers from the address it was asked at; a client that moves must not cling to its old one.
-      const path: Path =
-        this.config.role === 'server'
-          ? { socket: number, remote: datagram.from, local: datagram.to }
-          : { socket: number, remote: datagram.from };
-      const opcode = (datagram.bytes[0] ?? 0) >> 3;
-      const now = this.#host.monotonicMs();
-      if (opcode === OPCODE.dataV2 || opcode === OPCODE.dataV1) {
-        this.plane.fromNetwork(path, datagram.bytes, now);
-        this.#planeDrops.look(this.plane.drops(), now, datagram.from);
-      } else {
-        this.dispatch({ kind: 'datagram', path, bytes: datagram.bytes });
-        this.#controlDrops.look(this.endpoint.drops, now, datagram.from);
-      }
+  #fromNetwork(path: Path, bytes: Uint8Array): void {
+    const opcode = (bytes[0] ?? 0) >> 3;
+    const now = this.#host.monotonicMs();
+    if (opcode === OPCODE.dataV2 || opcode === OPCODE.dataV1) {
+      this.plane.fromNetwork(path, bytes, now);
+      this.#planeDrops.look(this.plane.drops(), now, path.remote);
+    } else {
+      this.dispatch({ kind: 'datagram', path, bytes });
+      this.#controlDrops.look(this.endpoint.drops, now, path.remote);
     }
-    this.#arm();
   }
 
   #fromTun(tun: TunDevice): void {
@@ -273,13 +234,6 @@ class RunningTunnel implements Tunnel {
   #deliver(packet: Uint8Array): void {
     // A full queue drops the packet, as a link would.
     this.#tun?.write(packet);
-  }
-
-  #send(path: Path, bytes: Uint8Array): void {
-    const socket = this.sockets.get(path.socket);
-    const failed = socket?.send(bytes, path.remote, path.local);
-    // Our own address went away: any other is better than silence, and a client that hears us floats.
-    if (failed !== undefined && OWN_ADDRESS_GONE.has(failed.code)) socket?.send(bytes, path.remote);
   }
 
   network(): WantedNetwork | undefined {
@@ -309,7 +263,7 @@ class RunningTunnel implements Tunnel {
       case 'notify':
         return this.#log.write(effect.notice.level, effect.notice.text);
       case 'send':
-        return this.#send(effect.path, effect.bytes);
+        return this.sockets.send(effect.path, effect.bytes, false);
       case 'setTimer':
         this.#coreAt = effect.at;
         return;
@@ -320,24 +274,25 @@ class RunningTunnel implements Tunnel {
           else this.dispatch({ kind: 'resolved', addresses: answer });
         });
         return;
-      case 'openSocket': {
-        const failure = this.#openSocket(effect.remote.ip.length === 4 ? 4 : 6, 0);
-        if (failure !== undefined) this.dispatch({ kind: 'socketFailed', reason: failure });
-        else this.dispatch({ kind: 'socketOpened', socket: this.#nextSocket - 1 });
-        return;
-      }
+      case 'openSocket':
+        return this.sockets.open(effect.remote, effect.tcp === true);
       case 'closeSocket':
-        return this.#closeSocket(effect.socket);
+        return this.sockets.close(effect.socket);
       case 'exit':
         return this.close();
     }
   }
 
   #command(command: PlaneCommand): void {
-    const now = this.#host.monotonicMs();
-    const refused = execute(this.plane, command, now);
-    if (refused === undefined) return;
-    this.dispatch({ kind: 'planeRefused', command, text: `${refused.code}: ${refused.text}` });
+    const stream = command.op === 'addPeer' && command.peer.path.tcp === true ? command.peer.path : undefined;
+    const { streams } = this.sockets;
+    const isKernels = this.#kernel !== undefined;
+    const notReady = stream && isKernels ? streams.notReady(stream.socket) : undefined;
+    if (notReady !== undefined) return this.dispatch({ kind: 'planeRefused', command, text: notReady });
+    const refused = execute(this.plane, command, this.#host.monotonicMs());
+    if (refused !== undefined) {
+      this.dispatch({ kind: 'planeRefused', command, text: `${refused.code}: ${refused.text}` });
+    } else if (stream !== undefined) streams.establish(stream.socket, isKernels);
   }
 
   #applyNetwork(wanted: WantedNetwork): void {
@@ -347,14 +302,6 @@ class RunningTunnel implements Tunnel {
     // The same failure at every reconnect is worth one line.
     if (report !== '' && report !== this.#reported) this.#log.write('error', `network: ${report}`);
     this.#reported = report;
-  }
-
-  #closeSocket(number: number): void {
-    const socket = this.sockets.get(number);
-    if (socket === undefined) return;
-    this.sockets.delete(number);
-    this.#host.loop.forget(socket.fd);
-    socket.close();
   }
 
   /** One timer for the core, the plane and the drop reports. */
@@ -390,7 +337,7 @@ class RunningTunnel implements Tunnel {
     }
     if (this.#kernel !== undefined) this.#host.loop.forget(this.#kernel.noticeFd);
     this.plane.close();
-    for (const number of [...this.sockets.keys()]) this.#closeSocket(number);
+    this.sockets.closeAll();
     if (this.#tun !== undefined) {
       this.#host.loop.forget(this.#tun.fd);
       this.#tun.close();

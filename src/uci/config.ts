@@ -28,13 +28,14 @@ export interface ConfigFile {
   readonly line: number;
 }
 
-export type UdpProto = 'udp' | 'udp4' | 'udp6';
+/** The number is the only family; without it both. */
+export type Proto = 'udp' | 'udp4' | 'udp6' | 'tcp' | 'tcp4' | 'tcp6';
 
 export interface Remote {
   /** Address text or host name. */
   readonly host: string;
   readonly port: number;
-  readonly proto: UdpProto;
+  readonly proto: Proto;
 }
 
 /** What server and client tunnels have in common. Times are seconds, sizes are bytes. */
@@ -86,7 +87,7 @@ export interface ServerConfig extends TunnelConfig {
   readonly local?: Ip;
   readonly port: number;
   /** Each makes a socket; no two of them overlap. */
-  readonly proto: readonly UdpProto[];
+  readonly proto: readonly Proto[];
   /** Own addresses with host bits: at most one IPv4 and one IPv6, at least one in all. */
   readonly address: readonly Prefix[];
   readonly verifyClientCert: 'require';

@@ -205,8 +205,8 @@ export const OPTIONS: readonly OptionRow[] = [
     option('port', { kind: 'port' }, 'Port to listen on.', { default: '1194' }),
     option(
       'proto',
-      { kind: 'enum', words: ['udp', 'udp4', 'udp6'], later: ['tcp', 'tcp4', 'tcp6'] },
-      'Transport to listen on; udp is IPv4 and IPv6.',
+      { kind: 'enum', words: ['udp', 'udp4', 'udp6', 'tcp', 'tcp4', 'tcp6'] },
+      'Transport to listen on; udp and tcp are IPv4 and IPv6.',
       { list: true, default: ['udp'] },
     ),
   ),

@@ -46,8 +46,10 @@ function checkServer(report: Report, draft: Draft): void {
   const local = draft.values.get('local') as Ip | undefined;
   const protos = list<string>(draft, 'proto');
   protos.forEach((proto, i) => {
-    if (proto !== 'udp' && protos.includes('udp')) refuseItem(report, draft, 'is part of udp', 'proto', i);
-    else if (local !== undefined && proto === (local.length === 4 ? 'udp6' : 'udp4')) {
+    const transport = proto.slice(0, 3);
+    if (proto !== transport && protos.includes(transport)) {
+      refuseItem(report, draft, `is part of ${transport}`, 'proto', i);
+    } else if (local !== undefined && proto.endsWith(local.length === 4 ? '6' : '4')) {
       refuseItem(report, draft, `cannot use the ${familyName(local)} address of option local`, 'proto', i);
     }
   });
@@ -89,7 +91,8 @@ function checkClient(report: Report, draft: Draft): void {
 
 interface Listener {
   readonly draft: Draft;
-  readonly families: readonly number[];
+  /** `udp4`, `tcp6`... */
+  readonly protos: readonly string[];
   readonly local: Ip | undefined;
   readonly bindDevice: unknown;
 }
@@ -113,10 +116,12 @@ export function checkTunnels(report: Report, drafts: readonly Draft[]): void {
 
 function checkListener(report: Report, draft: Draft, ports: Map<unknown, Listener[]>): boolean {
   const local = draft.values.get('local') as Ip | undefined;
-  const families = list<string>(draft, 'proto').flatMap(proto =>
-    local !== undefined ? [local.length] : proto === 'udp' ? [4, 16] : [proto === 'udp4' ? 4 : 16],
-  );
-  const listener: Listener = { draft, families, local, bindDevice: draft.values.get('bind_device') };
+  const protos = list<string>(draft, 'proto').flatMap(proto => {
+    const transport = proto.slice(0, 3);
+    if (local !== undefined) return [`${transport}${local.length === 4 ? 4 : 6}`];
+    return proto === transport ? [`${transport}4`, `${transport}6`] : [proto];
+  });
+  const listener: Listener = { draft, protos, local, bindDevice: draft.values.get('bind_device') };
   const port = draft.values.get('port');
   const others = ports.get(port) ?? [];
   const other = others.find(candidate => overlap(candidate, listener));
@@ -131,7 +136,7 @@ function checkListener(report: Report, draft: Draft, ports: Map<unknown, Listene
 }
 
 function overlap(a: Listener, b: Listener): boolean {
-  if (!a.families.some(family => b.families.includes(family))) return false;
+  if (!a.protos.some(proto => b.protos.includes(proto))) return false;
   const anyOf = (ip: Ip | undefined) => ip === undefined || ip.every(byte => byte === 0);
   if (!anyOf(a.local) && !anyOf(b.local) && ipKey(a.local!) !== ipKey(b.local!)) return false;
   // Sockets bound to different devices never compete; one without a device takes part everywhere.

@@ -229,9 +229,10 @@ function readRemote(text: string): Reading {
   }
   const portNumber = wholeNumber(port, 1, 65_535);
   if (portNumber === undefined) return { rule: 'must have a port number, 1 to 65535, after the host' };
-  if (['tcp', 'tcp4', 'tcp6'].includes(proto)) return { rule: NOT_YET };
-  if (!['udp', 'udp4', 'udp6'].includes(proto)) return { rule: 'must have udp, udp4 or udp6 as protocol' };
-  const family = proto === 'udp4' ? 4 : proto === 'udp6' ? 16 : undefined;
+  if (!/^(udp|tcp)[46]?$/.test(proto)) {
+    return { rule: 'must have udp, udp4, udp6, tcp, tcp4 or tcp6 as protocol' };
+  }
+  const family = proto.endsWith('4') ? 4 : proto.endsWith('6') ? 16 : undefined;
   if (ip !== undefined && family !== undefined && ip.length !== family) {
     return { rule: `has an address that ${proto} cannot reach` };
   }

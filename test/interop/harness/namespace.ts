@@ -150,10 +150,22 @@ async function settled(namespace: Namespace, device: string): Promise<void> {
 
 /** Whether a process's namespace has a UDP socket bound to `port`. */
 export function hasUdpPort(pid: number, port: number): boolean {
+  return hasSocket(pid, 'udp', port);
+}
+
+/** Whether a process's namespace has a TCP socket that listens at `port`. */
+export function hasTcpPort(pid: number, port: number): boolean {
+  return hasSocket(pid, 'tcp', port, '0A');
+}
+
+function hasSocket(pid: number, transport: string, port: number, state?: string): boolean {
   const hex = port.toString(16).toUpperCase().padStart(4, '0');
-  return ['udp', 'udp6'].some(table => {
+  return [transport, `${transport}6`].some(table => {
     const text = readQuietly(`/proc/${pid}/net/${table}`);
-    return text.split('\n').some(line => line.trim().split(/\s+/)[1]?.endsWith(`:${hex}`));
+    return text.split('\n').some(line => {
+      const words = line.trim().split(/\s+/);
+      return words[1]?.endsWith(`:${hex}`) && (state === undefined || words[3] === state);
+    });
   });
 }
 

@@ -3,7 +3,7 @@
 // 10.8.0.0/24 and fd42:8::/64, the server being .1 and ::1.
 
 import type { Namespace, Wire } from './namespace.ts';
-import { hasUdpPort } from './namespace.ts';
+import { hasTcpPort, hasUdpPort } from './namespace.ts';
 import { STOCK_CLIENT, STOCK_SERVER, startStock, UP } from './openvpn.ts';
 import { type Options, Ovpnd, type RunOptions, type Runtime, type Section } from './ovpnd.ts';
 import type { Identity, Pki } from './pki.ts';
@@ -24,6 +24,13 @@ export interface Agreement {
   /** Set on the stock end. */
   readonly tls?: '1.2' | '1.3';
   readonly family?: 4 | 6;
+  /** Default udp. */
+  readonly transport?: 'udp' | 'tcp';
+}
+
+/** `udp4`, as both write it. */
+function protoOf({ transport, family }: Agreement): string {
+  return `${transport ?? 'udp'}${family ?? 4}`;
 }
 
 /** What only one end is told. */
@@ -49,7 +56,7 @@ export interface End {
 }
 
 function stockLines(pki: Pki, agreement: Agreement, role: 'server' | 'client', extra: Extra): string[] {
-  const lines = [`proto udp${agreement.family ?? 4}`];
+  const lines = [`proto ${protoOf(agreement)}${agreement.transport === 'tcp' ? `-${role}` : ''}`];
   const key = extra.staticKey ?? pki.staticKey;
   if (agreement.cipher !== undefined) lines.push(`data-ciphers ${agreement.cipher}`);
   if (agreement.wrap === 'tls-auth') lines.push(`tls-auth ${key} ${role === 'server' ? 0 : 1}`);
@@ -77,7 +84,7 @@ function serverSections(pki: Pki, agreement: Agreement, extra: Extra): Section[]
   const options: Options = {
     ...uciOptions(pki, agreement, 'server', { identity: pki.server, ...extra }),
     port: '1194',
-    proto: [`udp${agreement.family ?? 4}`],
+    proto: [protoOf(agreement)],
     address: ['10.8.0.1/24', 'fd42:8::1/64'],
     ...extra.options,
   };
@@ -93,7 +100,7 @@ function clientSections(
 ): Section[] {
   const options: Options = {
     ...uciOptions(pki, agreement, 'client', { identity: pki.clients[number]!, ...extra }),
-    remote: [`${remote} 1194 udp${agreement.family ?? 4}`],
+    remote: [`${remote} 1194 ${protoOf(agreement)}`],
     ...extra.options,
   };
   return [{ type: 'client', name: 'office', options }, ...(extra.sections ?? [])];
@@ -117,14 +124,20 @@ export async function startServer(
   }
   const sections = serverSections(pki, agreement, extra);
   const ovpnd = new Ovpnd(world, namespace, sections, { ...extra.run, runtime: kind });
-  await listening(world, namespace, ovpnd.process);
+  await listening(world, namespace, ovpnd.process, agreement.transport);
   return { kind, process: ovpnd.process, device: ovpnd.device, ovpnd };
 }
 
 /** Waits until a server process in this namespace has its port. */
-export function listening(world: World, namespace: Namespace, process: Process): Promise<true> {
+export function listening(
+  world: World,
+  namespace: Namespace,
+  process: Process,
+  transport: 'udp' | 'tcp' = 'udp',
+): Promise<true> {
   const { pid } = process;
-  return world.until(`${process.name} listens`, 10_000, () => namespace.holds(pid) && hasUdpPort(pid, 1194));
+  const hasPort = transport === 'udp' ? hasUdpPort : hasTcpPort;
+  return world.until(`${process.name} listens`, 10_000, () => namespace.holds(pid) && hasPort(pid, 1194));
 }
 
 /** Starts client `number` (0...9) at the right end of a wire; does not wait. */
@@ -139,7 +152,7 @@ export function startClient(
   const number = extra.number ?? 0;
   const remote = extra.remote ?? (agreement.family === 6 ? wire.left6 : wire.left4);
   if (kind === 'openvpn') {
-    const address = `remote ${remote} 1194 udp${agreement.family ?? 4}`;
+    const address = `remote ${remote} 1194`;
     const lines = [
       ...STOCK_CLIENT,
       address,

@@ -60,8 +60,8 @@ export function describeEnds(ends: Ends): string {
 }
 
 export function worksRow(ends: Ends, agreement: Agreement): Row {
-  const { cipher, wrap, tls, family } = agreement;
-  const terms = [cipher, wrap, tls && `TLS ${tls}`, family && `udp${family}`].filter(
+  const { cipher, wrap, tls, family, transport } = agreement;
+  const terms = [cipher, wrap, tls && `TLS ${tls}`, family && `${transport ?? 'udp'}${family}`].filter(
     term => term !== undefined,
   );
   return {

@@ -75,7 +75,7 @@ const VALUES: Readonly<Record<string, Values>> = {
     no: ['lan', '192.0.2.256', '224.0.0.1', 'ff02::1'],
   },
   port: { yes: ['1', '1194', '65535'], no: ['0', '65536', '99999', '01194', 'openvpn'] },
-  proto: { yes: ['udp', 'udp4', 'udp6'], no: ['tcp', 'tcp4', 'tcp6', 'sctp'] },
+  proto: { yes: ['udp', 'udp4', 'udp6', 'tcp', 'tcp4', 'tcp6'], no: ['sctp', 'tcp5', 'tcp-client', 'TCP'] },
   'server.address': {
     yes: ['10.8.0.1/24', '10.8.0.2/30', '10.0.0.1/8', 'fd42:8::1/64', 'fd42:8::2/124'],
     no: [
@@ -122,10 +122,14 @@ const VALUES: Readonly<Record<string, Values>> = {
       '192.0.2.1 1194 udp4',
       '2001:db8::1 1194 udp6',
       '127.0.0.1 9',
-    ],
-    no: [
       'vpn.example.org 443 tcp',
       'vpn.example.org 443 tcp6',
+      '192.0.2.1 443 tcp4',
+    ],
+    no: [
+      '192.0.2.1 443 tcp6',
+      'vpn.example.org 443 tcp5',
+      'vpn.example.org 443 tcp-client',
       'vpn.example.org 0',
       'vpn.example.org 1194 sctp',
       'vpn.example.org 1194 udp x',

@@ -85,6 +85,18 @@ describe('rules inside a tunnel', () => {
       ['a'],
     );
     check(`${SERVER}list proto udp4\nlist proto udp6\n`, []);
+    check(`${SERVER}list proto udp\nlist proto tcp4\nlist proto tcp6\n`, []);
+    check(
+      `${SERVER}list proto udp4\nlist proto tcp\nlist proto tcp6\n`,
+      ["f:9: server 'a': list proto 'tcp6': is part of tcp"],
+      ['a'],
+    );
+    check(`${SERVER}option local ::1\nlist proto tcp\nlist proto udp6\n`, []);
+    check(
+      `${SERVER}option local ::1\nlist proto tcp4\n`,
+      ["f:8: server 'a': list proto 'tcp4': cannot use the IPv6 address of option local"],
+      ['a'],
+    );
     check(
       `${SERVER}option local 192.0.2.1\nlist proto udp4\nlist proto udp4\nlist proto udp6\n`,
       [
@@ -131,6 +143,7 @@ describe('rules between tunnels', () => {
     check(`${SERVER}option local 192.0.2.1\n${SECOND}`, clash(8), ['b']);
     check(`${SERVER}option local 192.0.2.1\n${SECOND}option local 192.0.2.2\n`, []);
     check(`${SERVER}list proto udp4\n${SECOND}list proto udp6\n`, []);
+    check(`${SERVER}list proto udp\n${SECOND}list proto tcp\n`, []);
     check(`${SERVER}option bind_device wan\n${SECOND}option bind_device lan\n`, []);
     check(`${SERVER}option bind_device wan\n${SECOND}`, clash(8), ['b']);
     check(`${SERVER}${SECOND}option port 1195\n`, []);
