@@ -130,6 +130,7 @@ describe('core/session: whose packet', () => {
   it('drops what is too long, too short, too far ahead or of no session', () => {
     const { client, server } = up();
     equal(give(server, new Uint8Array(2049).fill(0x20)), 'long');
+    equal(give(server, new Uint8Array(2048).fill(0x20)), 'ack-count');
     equal(give(server, new Uint8Array(8).fill(0x20)), 'short');
     equal(give(server, new Uint8Array(0)), 'short');
     equal(give(server, seal(server, packet(client, { messageId: 400 }))), 'window');
