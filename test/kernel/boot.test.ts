@@ -45,4 +45,4 @@ const autoload: Row = {
   },
 };
 
-table('the guest', [boots, commands, autoload]);
+table('the guest', 1, [boots, commands, autoload]);

@@ -29,6 +29,7 @@ const AGREEMENTS: readonly Agreement[] = [
 
 table(
   'ovpnd and OpenVPN 2.7',
+  2,
   STOCK.flatMap(kind =>
     AGREEMENTS.flatMap(agreement => [row('js', kind, agreement), row(kind, 'js', agreement)]),
   ),

@@ -4,7 +4,7 @@
 
 import { strictEqual } from 'node:assert';
 import { type Agreement, type Kind, SERVER_ADDRESSES, SERVER4, up } from './harness/ends.ts';
-import { K, kernelRow, NAMES, offloaded } from './harness/offload.ts';
+import { K, NAMES, offloaded } from './harness/offload.ts';
 import { pingAll } from './harness/ping.ts';
 import { type Row, table } from './harness/rows.ts';
 
@@ -26,24 +26,25 @@ const AGREEMENTS: readonly Agreement[] = [
 ];
 
 function row(server: Kind, client: Kind, agreement: Agreement): Row {
-  return kernelRow({
+  return {
     title: `${NAMES[server]} server, ${NAMES[client]} client: ${agreement.cipher}, udp${agreement.family}`,
     body: async scene => {
       const { wire } = await up(scene, { server, client }, agreement);
       await pingAll(wire.right, SERVER_ADDRESSES);
     },
-  });
+  };
 }
 
 table(
   'kernel plane',
+  2,
   PAIRS.flatMap(([server, client]) => AGREEMENTS.map(agreement => row(server, client, agreement))),
 );
 
 const PINGS = 1000;
 
 function sleepRow(server: Kind, client: Kind): Row {
-  return kernelRow({
+  return {
     title: `${NAMES[server]} server, ${NAMES[client]} client: ${PINGS} pings do not wake the process`,
     body: async scene => {
       const tunnel = await up(scene, { server, client });
@@ -51,10 +52,10 @@ function sleepRow(server: Kind, client: Kind): Row {
       const { received } = await offloaded(tunnel.client, SERVER4, ends, PINGS);
       strictEqual(received, PINGS);
     },
-  });
+  };
 }
 
-table('packets stay in the kernel', [
+table('packets stay in the kernel', 1, [
   sleepRow(K, 'dco'),
   sleepRow('dco', K),
   sleepRow(K, K),

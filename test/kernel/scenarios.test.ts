@@ -6,7 +6,7 @@ import { match, ok, strictEqual } from 'node:assert';
 import type { Section } from '../interop/harness/ovpnd.ts';
 import { type Kind, SERVER4, SERVER6, startClient, startServer, up } from './harness/ends.ts';
 import type { Namespace, Wire } from './harness/namespace.ts';
-import { K, kernelRow, NAMES } from './harness/offload.ts';
+import { K, NAMES } from './harness/offload.ts';
 import { ping, pingAll, reach, SteadyPing } from './harness/ping.ts';
 import { type Row, table } from './harness/rows.ts';
 import type { Scene } from './harness/scene.ts';
@@ -21,7 +21,7 @@ async function lanBehind(scene: Scene, router: Namespace): Promise<Wire> {
 }
 
 function lan(client: Kind): Row {
-  return kernelRow({
+  return {
     title: `${NAMES[K]} server, ${NAMES[client]} client: a network behind the client, and nobody else's addresses`,
     body: async scene => {
       const wire = await scene.pair();
@@ -42,7 +42,7 @@ function lan(client: Kind): Row {
       strictEqual((await ping(wire.right, SERVER4, { source: '10.8.0.77' })).received, 0);
       strictEqual((await ping(wire.right, SERVER4)).received, 3);
     },
-  });
+  };
 }
 
 /** Moves the client's end of a wire to another address, the way a phone changes networks. */
@@ -51,7 +51,7 @@ async function move({ right, rightDevice, right4 }: Wire, to: string): Promise<v
 }
 
 function float(client: Kind): Row {
-  return kernelRow({
+  return {
     title: `${NAMES[K]} server, ${NAMES[client]} client: the client's address changes under traffic`,
     body: async scene => {
       const { wire, server, client: end } = await up(scene, { server: K, client });
@@ -69,11 +69,11 @@ function float(client: Kind): Row {
       strictEqual((await ovpnd!.status()).peers[0]!.connected_since, since, 'the same session');
       strictEqual(end.process.exit, undefined);
     },
-  });
+  };
 }
 
 function largeMtu(client: Kind, mtu: number, wireMtu: number): Row {
-  return kernelRow({
+  return {
     title: `${NAMES[K]} server, ${NAMES[client]} client: packets of ${mtu} bytes on a wire of ${wireMtu}`,
     body: async scene => {
       const wire = await scene.pair();
@@ -86,11 +86,11 @@ function largeMtu(client: Kind, mtu: number, wireMtu: number): Row {
       await pingAll(wire.right, [SERVER4, SERVER6], [mtu]);
       await pingAll(wire.left, ['10.8.0.2'], [mtu]);
     },
-  });
+  };
 }
 
 function fwmark(client: Kind): Row {
-  return kernelRow({
+  return {
     title: `${NAMES[K]} server, ${NAMES[client]} client: encrypted packets carry the mark`,
     body: async scene => {
       const mark = '1056';
@@ -101,10 +101,10 @@ function fwmark(client: Kind): Row {
       await wire.left.ip(`rule del fwmark ${mark} lookup 77`);
       await reach(scene, wire.right, SERVER4);
     },
-  });
+  };
 }
 
-table('scenarios', [
+table('scenarios', 2, [
   lan('dco'),
   lan(K),
   float('dco'),

@@ -17,7 +17,7 @@ function row(agreement: Agreement): Row {
   };
 }
 
-table('stock OpenVPN 2.7', [
+table('stock OpenVPN 2.7', 2, [
   row({ cipher: 'AES-256-GCM', family: 4 }),
   row({ cipher: 'AES-256-GCM', family: 6 }),
   row({ cipher: 'CHACHA20-POLY1305', family: 4 }),

@@ -6,7 +6,7 @@
 //
 //   to the guest    S start     u32 length of the words | words, each with a NUL behind | standard input
 //                   K signal    u8 number | u8 1: its whole process group
-//   from the guest  R ready, P process id u32, O standard output, E standard error, X u8 0 exit 1 signal | u8 number
+//   from the guest  R ready, P process id u32, O output (of both kinds, in order), X u8 0 exit 1 signal | u8 number
 //
 // The id is the test's own. Every command leads a process group, and its end is told at once: a child that it leaves
 // behind with its output open is not waited for.
@@ -38,7 +38,7 @@
 struct command {
 	pid_t pid; // 0: the place is free
 	uint32_t id;
-	int out[2]; // what it prints: standard output, standard error; -1 once it has ended
+	int out; // what it prints; -1 once it has closed that
 };
 
 static struct command commands[COMMANDS_MAX];
@@ -94,16 +94,16 @@ static void read_all(uint8_t *at, size_t length)
 	}
 }
 
-// Everything of this frame that can be had without waiting; 0 when there is no more.
-static int pass_on(const struct command *command, int stream)
+// Passes on what can be had without waiting; 0 when there is no more.
+static int pass_on(const struct command *command)
 {
-	ssize_t n = read(command->out[stream], chunk, sizeof(chunk));
+	ssize_t n = read(command->out, chunk, sizeof(chunk));
 	if (n <= 0) return 0;
-	send_frame(stream == 0 ? 'O' : 'E', command->id, chunk, n);
+	send_frame('O', command->id, chunk, n);
 	return 1;
 }
 
-static void run_child(char **words, int input, int out, int err)
+static void run_child(char **words, int input, int out)
 {
 	sigset_t none;
 	sigemptyset(&none);
@@ -111,7 +111,7 @@ static void run_child(char **words, int input, int out, int err)
 	setsid();
 	dup2(input, 0);
 	dup2(out, 1);
-	dup2(err, 2);
+	dup2(out, 2);
 	execvp(words[0], words);
 	dprintf(2, "%s: %s\n", words[0], strerror(errno));
 	_exit(127);
@@ -141,19 +141,17 @@ static void start(uint32_t id, uint8_t *payload, uint32_t length)
 	if (input < 0 || write(input, payload + 4 + text, length - 4 - text) != (ssize_t)(length - 4 - text))
 		die("input");
 	lseek(input, 0, SEEK_SET);
-	int out[2], err[2];
-	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0) die("pipe");
+	int out[2];
+	if (pipe2(out, O_CLOEXEC) < 0) die("pipe");
 
 	struct command *command = free_place();
 	pid_t pid = fork();
 	if (pid < 0) die("fork");
-	if (pid == 0) run_child(words, input, out[1], err[1]);
+	if (pid == 0) run_child(words, input, out[1]);
 	close(input);
 	close(out[1]);
-	close(err[1]);
 	fcntl(out[0], F_SETFL, O_NONBLOCK);
-	fcntl(err[0], F_SETFL, O_NONBLOCK);
-	*command = (struct command){.pid = pid, .id = id, .out = {out[0], err[0]}};
+	*command = (struct command){.pid = pid, .id = id, .out = out[0]};
 	uint8_t number[4];
 	put32(number, pid);
 	send_frame('P', id, number, sizeof(number));
@@ -176,10 +174,8 @@ static void reap(void)
 		for (int i = 0; i < COMMANDS_MAX; i++) {
 			struct command *command = &commands[i];
 			if (command->pid != pid) continue;
-			for (int stream = 0; stream < 2; stream++) {
-				while (pass_on(command, stream)) continue;
-				close(command->out[stream]);
-			}
+			while (pass_on(command)) continue;
+			close(command->out);
 			uint8_t end[2] = {WIFSIGNALED(status), WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)};
 			send_frame('X', command->id, end, sizeof(end));
 			command->pid = 0;
@@ -251,22 +247,19 @@ int main(void)
 	int children = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	send_frame('R', 0, NULL, 0);
 
-	static struct pollfd fds[2 + 2 * COMMANDS_MAX];
+	static struct pollfd fds[2 + COMMANDS_MAX];
 	for (;;) {
 		fds[0] = (struct pollfd){.fd = port, .events = POLLIN};
 		fds[1] = (struct pollfd){.fd = children, .events = POLLIN};
-		for (int i = 0; i < 2 * COMMANDS_MAX; i++) {
-			struct command *command = &commands[i / 2];
-			fds[2 + i] = (struct pollfd){.fd = command->pid ? command->out[i % 2] : -1, .events = POLLIN};
-		}
-		if (poll(fds, 2 + 2 * COMMANDS_MAX, -1) < 0 && errno != EINTR) die("poll");
-		for (int i = 0; i < 2 * COMMANDS_MAX; i++) {
-			struct command *command = &commands[i / 2];
-			if (fds[2 + i].revents == 0 || command->pid == 0) continue;
-			if (pass_on(command, i % 2)) continue;
+		for (int i = 0; i < COMMANDS_MAX; i++)
+			fds[2 + i] = (struct pollfd){.fd = commands[i].pid ? commands[i].out : -1, .events = POLLIN};
+		if (poll(fds, 2 + COMMANDS_MAX, -1) < 0 && errno != EINTR) die("poll");
+		for (int i = 0; i < COMMANDS_MAX; i++) {
+			struct command *command = &commands[i];
+			if (fds[2 + i].revents == 0 || pass_on(command)) continue;
 			// Closed by the command itself; to be told of it again and again would keep us busy.
-			close(command->out[i % 2]);
-			command->out[i % 2] = -1;
+			close(command->out);
+			command->out = -1;
 		}
 		if (fds[1].revents != 0) {
 			struct signalfd_siginfo info;

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// ovpnd on the kernel's data plane: rows about it, and the proof that packets do not pass through the process.
+// ovpnd on the kernel's data plane, and the proof that packets do not pass through the process.
 
 import { ok } from 'node:assert';
-import { once } from '../../interop/harness/state.ts';
-import { type End, type Kind, startServer } from './ends.ts';
+import type { End, Kind } from './ends.ts';
 import { wakeups } from './observe.ts';
 import { type PingResult, ping } from './ping.ts';
-import type { Row } from './rows.ts';
-import { Scene } from './scene.ts';
 
 /** OVPND_TEST_PLANE=js tries the rows themselves out, on the plane that is known to work. */
 export const K: Kind = process.env.OVPND_TEST_PLANE === 'js' ? 'js' : 'kernel';
@@ -20,22 +17,6 @@ export const NAMES: Readonly<Record<Kind, string>> = {
   dco: '2.7 with DCO',
   plain: '2.7 without DCO',
 };
-
-/** Only a build without the plane skips; a plane that does not work is a failure. */
-function lacksKernelPlane(): Promise<string | undefined> {
-  return once('kernel-plane', async () => {
-    let reasons: readonly string[] = [];
-    await Scene.run(async scene => {
-      const end = await startServer(scene, await scene.namespace(), 'auto', {});
-      ({ reasons } = (await end.ovpnd!.status()).data_plane);
-    });
-    return reasons.find(reason => reason === 'kernel: not built yet');
-  });
-}
-
-export function kernelRow(row: Row): Row {
-  return isKernel ? { ...row, lacks: lacksKernelPlane } : row;
-}
 
 /** Of so many packets, so few may wake the process: its own timers and the status we ask it for. */
 const WAKEUPS_SHARE = 0.1;
