@@ -85,7 +85,12 @@ describe('core/admit: who', () => {
 
   it('a disabled peer is refused, an enabled one is not, a name differing in case is another', () => {
     const bench = server({ peers: [fixedPeer({ enabled: false })] });
-    refused(bench, {}, 'AUTH_FAILED,disabled by the administrator', /refused: peer 'office' is disabled$/);
+    refused(
+      bench,
+      {},
+      'AUTH_FAILED,disabled by the administrator',
+      /^198\.51\.100\.1:40000 refused: peer 'office' is disabled$/,
+    );
     join(bench, { commonName: 'Alice', path: pathOf(2) });
     equal(bench.state.byId.size, 1);
   });
@@ -124,7 +129,7 @@ describe('core/admit: room', () => {
     join(bench, { commonName: 'a', path: pathOf(2) });
     join(bench, { commonName: 'b', path: pathOf(3) });
     const text = 'AUTH_FAILED,TEMP[backoff 60]:too many clients';
-    refused(bench, { commonName: 'c' }, text, /refused: max_clients 2 reached$/);
+    refused(bench, { commonName: 'c' }, text, /^c \(198\.51\.100\.1:40000\) refused: max_clients 2 reached$/);
     // Coming again is not one more.
     join(bench, { commonName: 'b', path: pathOf(4) });
     equal(bench.state.byId.size, 2);

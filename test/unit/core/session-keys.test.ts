@@ -57,6 +57,7 @@ describe('core/session: key negotiation', () => {
     }
     equal(both.server.session.current.phase, 'confirm');
     for (const bytes of both.server.flush(T0)) both.client.receive(bytes, T0);
+    both.server.tick(T0);
     equal(both.server.session.current.phase, 'confirm', 'on its way is not there');
     for (const bytes of both.client.flush(T0)) both.server.receive(bytes, T0);
     equal(both.server.session.current.phase, 'active');
