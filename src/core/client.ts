@@ -79,10 +79,7 @@ function handle(state: ClientState, event: Event, now: number, out: Outbox): voi
         restart(state, 'the server left', now, out);
       return;
     case 'streamClosed':
-      if (event.drop !== undefined) state.drops[event.drop]++;
-      if (state.path?.socket === event.path.socket) onStreamClosed(state, event.reason, now, out);
-      out.sends.push({ kind: 'closeSocket', socket: event.path.socket });
-      return;
+      return onStreamClosed(state, event, now, out);
     case 'command':
       if (event.command === 'renegotiate') return startRenegotiation(state, now, out);
       return restart(state, event.reason ?? 'disconnected by command', now, out, { level: 'info' });
@@ -91,10 +88,20 @@ function handle(state: ClientState, event: Event, now: number, out: Outbox): voi
   }
 }
 
-function onStreamClosed(state: ClientState, reason: string, now: number, out: Outbox): void {
+function onStreamClosed(
+  state: ClientState,
+  event: Extract<Event, { kind: 'streamClosed' }>,
+  now: number,
+  out: Outbox,
+): void {
+  const { socket } = event.path;
+  if (event.drop !== undefined) state.drops[event.drop]++;
+  const isOurs = state.path?.socket === socket;
+  // This closes the socket, too.
+  if (isOurs && state.phase !== 'leaving') return restart(state, event.reason, now, out);
   // Nobody hears a goodbye any more.
-  if (state.phase === 'leaving') state.stopAt = now;
-  else restart(state, reason, now, out);
+  if (isOurs) state.stopAt = now;
+  out.sends.push({ kind: 'closeSocket', socket });
 }
 
 function onDatagram(state: ClientState, path: Path, bytes: Uint8Array, now: number, out: Outbox): void {

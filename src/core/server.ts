@@ -232,12 +232,13 @@ function onStreamClosed(
 ): void {
   const { socket } = event.path;
   if (event.drop !== undefined) state.drops[event.drop]++;
-  for (const peer of state.peers.values()) {
-    if (peer.path.socket !== socket) continue;
+  const peers = [...state.peers.values()].filter(peer => peer.path.socket === socket);
+  for (const peer of peers) {
     closePeer(state, peer, event.reason, now, out);
     removePeer(state, peer, out);
   }
-  out.sends.push({ kind: 'closeSocket', socket });
+  // Else the last of them has done it.
+  if (peers.length === 0) out.sends.push({ kind: 'closeSocket', socket });
 }
 
 function onPlaneNotice(state: ServerState, notice: PlaneNotice, now: number, out: Outbox): void {
