@@ -191,11 +191,11 @@ export function hasMoved(peer: KernelPeer, actual: OvpnPeer): boolean {
 
 /** The path as the kernel has it; the socket is always the one it was made with. */
 export function pathOf(peer: KernelPeer, actual: OvpnPeer): Path {
-  const { path } = peer;
+  const { local: known, ...path } = peer.path;
   const remote = actual.remote ?? path.remote;
-  const local = path.local === undefined ? undefined : (actual.local ?? path.local);
+  const local = known === undefined ? undefined : (actual.local ?? known);
   const isUsable = local !== undefined && local.length === remote.ip.length;
-  return { socket: path.socket, remote, ...(isUsable && { local }) };
+  return { ...path, remote, ...(isUsable && { local }) };
 }
 
 /** The peer as status shows it; counters are a snapshot. */

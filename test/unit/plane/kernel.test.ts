@@ -131,12 +131,15 @@ describe('kernel plane: commands', () => {
   it('hands a stream over without a remote', () => {
     const { kernel, plane } = openWorld();
     const peer = serverPeer(1);
-    strictEqual(plane.addPeer({ ...peer, path: { ...peer.path, socket: 2 } }, 0), undefined);
+    const stream = { ...peer.path, socket: 2, tcp: true };
+    strictEqual(plane.addPeer({ ...peer, path: stream }, 0), undefined);
     const made = kernel.device.peers.get(1)!;
     strictEqual(made.fd, 9);
     ok(!made.values.has(2) && !made.values.has(5) && !made.values.has(10));
     // A dump says nothing about the remote: that is no float.
-    strictEqual(plane.peers()[0]!.path.socket, 2);
+    kernel.forge(11, kernel.device.index, 1);
+    plane.receive(0);
+    deepStrictEqual(plane.peers()[0]!.path, stream);
   });
 
   it('refuses what the kernel could not do, before it is asked', () => {
