@@ -233,6 +233,25 @@ describe('plane/js: float', () => {
     assert.equal(server.notices.length, 2);
   });
 
+  it('neither from a TCP connection nor onto one', () => {
+    const tcp = { ...path(7000, '192.0.2.1', 9), tcp: true };
+    const other = { ...path(7001, '192.0.2.1', 10), tcp: true };
+    const { server, client } = pair();
+    const [first, second, third, fourth] = fromClient(client, 4);
+    server.plane.fromNetwork(tcp, first!, 0);
+    assert.deepEqual(drops(server), { 'unknown-peer': 1 });
+    ok(server.plane.setPeer({ peerId: 1, path: tcp }, 0));
+    for (const away of [AWAY, HOME, other, { ...tcp, remote: HOME.remote }]) {
+      server.plane.fromNetwork(away, second!, 0);
+    }
+    assert.deepEqual(drops(server), { 'unknown-peer': 5 });
+    server.plane.fromNetwork(tcp, third!, 0);
+    server.plane.fromNetwork({ ...tcp }, fourth!, 0);
+    assert.equal(server.delivered.length, 2);
+    assert.deepEqual(server.notices, []);
+    assert.deepEqual(server.plane.peers()[0]!.path, tcp);
+  });
+
   it('learns the own address silently', () => {
     const { server, client } = pair();
     const local = ip('203.0.113.9');
