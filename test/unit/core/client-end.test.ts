@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a client's connection ends: by its plane, or by leaving.
 
-import { deepEqual, equal, match, ok } from 'node:assert/strict';
+import { deepEqual, equal, match } from 'node:assert/strict';
 import { OCC_EXIT_PAYLOAD } from '../../../src/core/options.ts';
 import type { PlaneNotice } from '../../../src/core/plane.ts';
 import { sendText } from '../../../src/core/session.ts';
@@ -79,6 +79,22 @@ describe('core/client: what the plane says', () => {
     equal(phase(bench), 'waiting');
   });
 
+  it('a refused swap or deletion is no end, a refused key alone is', () => {
+    const bench = client();
+    connected(bench);
+    for (const command of [
+      { op: 'swapKeys', peerId: 5 },
+      { op: 'delKey', peerId: 5, slot: 'secondary' },
+      { op: 'delPeer', peerId: 5 },
+    ] as const) {
+      bench.step({ kind: 'planeRefused', command, text: 'ENOENT' });
+    }
+    equal(phase(bench), 'connected');
+    const command = bench.plane.commands.find(one => one.op === 'addKey')!;
+    bench.step({ kind: 'planeRefused', command, text: 'EINVAL' });
+    match(bench.lastText(), /data plane refused addKey: EINVAL/);
+  });
+
   it('an exit notice in a data packet ends the connection', () => {
     const bench = client();
     connected(bench);
@@ -120,14 +136,14 @@ describe('core/client: leaving', () => {
 
   it('whatever falls due in that second does not keep it busy', () => {
     const bench = client({ renegS: 10 });
-    const hand = connected(bench);
+    connected(bench);
     bench.pass(9_700);
     left(bench);
     bench.pass(999);
     bench.now += 1;
     bench.step({ kind: 'tick' });
     equal(bench.isOver, true);
-    ok(hand);
+    equal(bench.state.session!.current.keyId, 0, 'nothing new is begun');
     // A key switch, too.
     const other = client();
     rekey(other, connected(other));

@@ -220,6 +220,24 @@ describe('core/client: renegotiation', () => {
     equal(bench.tls.living(), 1);
   });
 
+  it('nothing is done before its time because somebody ticks', () => {
+    const bench = client();
+    const hand = negotiated(bench);
+    const tick = (): void => {
+      bench.now += 9;
+      bench.step({ kind: 'tick' });
+      converse(bench, hand);
+    };
+    for (let i = 0; i < 100; i++) tick();
+    equal(requests(hand), 0);
+    say(bench, hand, PUSH);
+    for (let i = 0; i < 100; i++) tick();
+    equal(bench.plane.keys(5), '0/-');
+    bench.step({ kind: 'command', command: 'disconnect' });
+    for (let i = 0; i < 100; i++) tick();
+    equal(phase(bench), 'waiting');
+  });
+
   it('never by us with 0, and not before there is a connection', () => {
     const bench = client({ renegS: 0 });
     negotiated(bench);
