@@ -8,6 +8,7 @@ import { installFirst, type KeyDerivation } from './datakeys.ts';
 import { notify, type Outbox } from './event.ts';
 import { readOptions, unusableFraming } from './options.ts';
 import {
+  IV_PROTO_AUTH_FAIL_TEMP,
   IV_PROTO_CC_EXIT,
   IV_PROTO_DATA_V2,
   IV_PROTO_REQUEST_PUSH,
@@ -57,6 +58,14 @@ interface Choice {
   readonly pushNow: boolean;
 }
 
+/** A client that does not know TEMP would take AUTH_FAILED for good; it is left to its own time-out. */
+function later(key: KeyState, why: string): Pick<Refusal, 'text'> | undefined {
+  const proto = peerProto(parsePeerInfo(key.remote?.peerInfo ?? ''));
+  return (proto & IV_PROTO_AUTH_FAIL_TEMP) === 0
+    ? undefined
+    : { text: `AUTH_FAILED,TEMP[backoff 60]:${why}` };
+}
+
 /** Makes the peer connected, or says why not. */
 export function admit(
   state: ServerState,
@@ -70,7 +79,7 @@ export function admit(
   if (state.byId.size >= options.maxClients) {
     return {
       reason: `max_clients ${options.maxClients} reached`,
-      text: 'AUTH_FAILED,TEMP[backoff 60]:too many clients',
+      ...later(key, 'too many clients'),
     };
   }
   const peerId = lowestFree(state.byId);
@@ -78,7 +87,7 @@ export function admit(
   if ('reason' in choice) return choice;
   const vpnIps = takeAddresses(state, identity);
   if (vpnIps === undefined) {
-    return { reason: 'no free tunnel address', text: 'AUTH_FAILED,TEMP[backoff 60]:no free address' };
+    return { reason: 'no free tunnel address', ...later(key, 'no free address') };
   }
   const routes = identity.fixed?.routes ?? [];
   const keepalive = { intervalS: options.ping, timeoutS: 2 * options.pingRestart };

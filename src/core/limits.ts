@@ -43,8 +43,8 @@ export const TRANSITION_WINDOW_S = 3600;
 export const RENEGOTIATE_S = 3600;
 /** A server renegotiates up to this much earlier, at random, so that its clients do not come all at once. */
 export const RENEGOTIATE_SPREAD_S = 359;
-/** Least time between two renegotiations a peer may start. */
-export const RENEGOTIATE_LEAST_S = 5;
+/** Renegotiations a peer may start in a minute: each costs a TLS handshake. */
+export const RENEGOTIATIONS_PER_MINUTE = 32;
 /** How long a session stays after AUTH_FAILED, EXIT or RESTART so that retransmissions open no new one. */
 export const CLOSE_DELAY_S = 5;
 export const AUTH_FAILED_TEXT_MAX = 256;

@@ -119,7 +119,7 @@ function wantedNetwork(
     const what = `route ${formatPrefix(destination)}`;
     const has4 = addresses.some(own => own.address.ip.length === destination.ip.length);
     if (route.gateway === 'net_gateway') ignore(what, 'a way around the tunnel is not supported yet');
-    else if (destination.bits === 0) ignore(what, 'redirecting the default route is not supported yet');
+    else if (destination.bits <= 1) ignore(what, 'redirecting the default route is not supported yet');
     else if (isLocalOnly(destination)) ignore(what, 'not a network that can lie behind a tunnel');
     else if (!has4)
       ignore(what, `the tunnel has no ${destination.ip.length === 4 ? 'IPv4' : 'IPv6'} address`);

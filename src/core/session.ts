@@ -7,7 +7,12 @@ import { toHex } from './bytes.ts';
 import { type Drop, drop, isDrop } from './drop.ts';
 import { type CoreDeps, earlier } from './event.ts';
 import { decodeKeyMethod2, encodeKeyMethod2, type KeyMethod2, type KeySource } from './keymethod.ts';
-import { ACKS_PIGGYBACK_MAX, CONTROL_PACKET_MAX, CONTROL_PACKET_RECEIVE_MAX } from './limits.ts';
+import {
+  ACKS_PIGGYBACK_MAX,
+  CONTROL_PACKET_MAX,
+  CONTROL_PACKET_RECEIVE_MAX,
+  RENEGOTIATIONS_PER_MINUTE,
+} from './limits.ts';
 import {
   acknowledge,
   allAcknowledged,
@@ -67,6 +72,8 @@ export interface Session {
   previous: KeyState | undefined;
   /** Whether anything authentic came from the peer. */
   heard: boolean;
+  /** Renegotiations the peer started in the current minute. */
+  readonly asked: { since: number; count: number };
 }
 
 /** What came of an event, in order. */
@@ -111,6 +118,7 @@ export function openClientSession(options: SessionOptions, deps: CoreDeps, now: 
     current: newKey({ options, deps }, 0, 0, now),
     previous: undefined,
     heard: false,
+    asked: { since: now, count: 0 },
   };
   queueMessage(session.current.reliable, OPCODE.hardResetClientV2, new Uint8Array(0), now);
   return session;
@@ -133,6 +141,7 @@ export function openServerSession(
     current: newKey({ options, deps }, 0, 1, now),
     previous: undefined,
     heard: true,
+    asked: { since: now, count: 0 },
   };
 }
 
@@ -198,6 +207,9 @@ function keyFor(session: Session, packet: ControlPacket, now: number, outcomes: 
   if (packet.opcode !== OPCODE.softReset || packet.keyId !== nextKeyId(session.current.keyId))
     return drop('key-id');
   if (session.current.phase !== 'active') return drop('key-out-of-sync');
+  const { asked } = session;
+  if (now - asked.since >= 60_000) Object.assign(asked, { since: now, count: 0 });
+  if (++asked.count > RENEGOTIATIONS_PER_MINUTE) return drop('rate-limit');
   const key = startKey(session, now);
   outcomes.push({ kind: 'renegotiating', key });
   return key;

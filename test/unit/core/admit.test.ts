@@ -3,6 +3,7 @@
 
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { formatIp, parsePrefix } from '../../../src/core/address.ts';
+import { IV_PROTO_AUTH_FAIL_TEMP } from '../../../src/core/peerinfo.ts';
 import type { FixedPeer } from '../../../src/core/server.ts';
 import { ip, type ServerBench } from './bench.ts';
 import {
@@ -128,8 +129,11 @@ describe('core/admit: room', () => {
     const bench = server({ maxClients: 2 });
     join(bench, { commonName: 'a', path: pathOf(2) });
     join(bench, { commonName: 'b', path: pathOf(3) });
+    const knowsTemp = { commonName: 'c', peerInfo: peerInfo(PROTO_ALL | IV_PROTO_AUTH_FAIL_TEMP) };
     const text = 'AUTH_FAILED,TEMP[backoff 60]:too many clients';
-    refused(bench, { commonName: 'c' }, text, /^c \(198\.51\.100\.1:40000\) refused: max_clients 2 reached$/);
+    refused(bench, knowsTemp, text, /^c \(198\.51\.100\.1:40000\) refused: max_clients 2 reached$/);
+    // AUTH_FAILED would be for good with a client that does not know TEMP: it hears nothing.
+    refused(bench, { commonName: 'c' }, undefined, /max_clients 2 reached$/);
     // Coming again is not one more.
     join(bench, { commonName: 'b', path: pathOf(4) });
     equal(bench.state.byId.size, 2);
@@ -143,7 +147,12 @@ describe('core/admit: room', () => {
     join(bench, { commonName: 'a', path: pathOf(2) });
     join(bench, { commonName: 'b', path: pathOf(3) });
     const text = 'AUTH_FAILED,TEMP[backoff 60]:no free address';
-    refused(bench, { commonName: 'c' }, text, /refused: no free tunnel address$/);
+    refused(
+      bench,
+      { commonName: 'c', peerInfo: peerInfo(PROTO_ALL | IV_PROTO_AUTH_FAIL_TEMP) },
+      text,
+      /refused: no free tunnel address$/,
+    );
     equal(bench.state.pools[0]!.used.size, 2);
     equal(bench.state.pools[1]!.used.size, 2);
   });

@@ -252,9 +252,11 @@ describe('core/pull: addresses and routes', () => {
       network(pushed(options, more)).outside.map(formatIp);
     deepEqual(outside('route 192.0.2.0 255.255.255.0'), ['192.0.2.1']);
     deepEqual(outside('route 192.0.2.1'), ['192.0.2.1']);
-    deepEqual(outside('route 128.0.0.0 128.0.0.0'), ['192.0.2.1']);
+    deepEqual(outside('route 192.0.0.0 192.0.0.0'), ['192.0.2.1']);
+    // Half of everything is the default route by another name, and no more followed than that.
+    deepEqual(outside('route 128.0.0.0 128.0.0.0'), []);
     deepEqual(outside('route 192.0.2.2'), []);
-    deepEqual(outside('route 0.0.0.0 128.0.0.0'), []);
+    deepEqual(outside('route 0.0.0.0 192.0.0.0'), []);
     deepEqual(outside('verb 3', { routes: [prefix('0.0.0.0/0')] }), ['192.0.2.1']);
   });
 

@@ -3,6 +3,7 @@
 
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import { concat, encodeUtf8 } from '../../../src/core/bytes.ts';
+import { RENEGOTIATIONS_PER_MINUTE } from '../../../src/core/limits.ts';
 import {
   closeSession,
   failKey,
@@ -238,6 +239,23 @@ describe('core/session: renegotiation', () => {
       equal(both.serverTls.living(), 1);
     }
     deepEqual(ids, [1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5, 6, 7, 1, 2]);
+  });
+
+  it('a peer that asks too often waits for the next minute', () => {
+    const both = up();
+    const again = (now: number): boolean => {
+      renegotiate(both.client.session, now);
+      const before = both.server.session.current.keyId;
+      for (const bytes of both.client.flush(now)) both.server.receive(bytes, now);
+      return both.server.session.current.keyId !== before;
+    };
+    for (let i = 0; i < RENEGOTIATIONS_PER_MINUTE; i++) {
+      ok(again(T0), `${i}`);
+      talk(both);
+    }
+    equal(again(T0 + 1000), false);
+    for (const bytes of both.client.flush(T0 + 61_000)) both.server.receive(bytes, T0 + 61_000);
+    equal(both.server.session.current.keyId, both.client.session.current.keyId);
   });
 
   it('not before the first key is active, and not twice at a time', () => {
