@@ -37,14 +37,23 @@ function result(child: Process): PingResult {
   return { sent: Number(match[1]) + unsent, received: Number(match[2]) };
 }
 
-/** Sends `count` pings, one every interval; -W bounds the wait for the last answer. */
+/**
+ * Sends pings, one every interval, and says how many of the first `count` were answered. With -c alone ping leaves
+ * two round trips after its last packet, too soon on a busy machine; with -w it goes on sending until so many
+ * answers have come, so that a late one is awaited and a lost one is seen by its number.
+ */
 export async function ping(from: Namespace, address: string, options: PingOptions = {}): Promise<PingResult> {
-  const all = { count: 3, ...options };
-  const [command, ...rest] = words(address, all);
-  const child = from.spawn('ping', [command!, '-W', '2', ...rest]);
-  await child.ended(20_000 + all.count * (all.intervalS ?? 0.05) * 1000);
-  if (!/packets transmitted/.test(child.output)) return { sent: all.count, received: 0 };
-  return result(child);
+  const all = { count: 3, intervalS: 0.05, ...options };
+  const deadlineS = Math.ceil(3 + 2 * all.count * all.intervalS);
+  const [command, ...rest] = words(address, all).filter(word => word !== '-q');
+  const child = from.spawn('ping', [command!, '-w', String(deadlineS), ...rest]);
+  await child.ended((20 + deadlineS) * 1000);
+  return { sent: all.count, received: answered(child.output, all.count) };
+}
+
+function answered(output: string, count: number): number {
+  const numbers = [...output.matchAll(/ icmp_seq=([0-9]+) ttl=/g)].map(match => Number(match[1]));
+  return new Set(numbers.filter(number => number <= count)).size;
 }
 
 /** Waits until `address` answers. */
