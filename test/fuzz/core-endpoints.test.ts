@@ -102,6 +102,12 @@ const event: fc.Arbitrary<Event> = fc.oneof(
     command: fc.constantFrom('disconnect' as const, 'renegotiate' as const),
     peer: fc.constantFrom('c0', 'c1', 'nobody'),
   }),
+  small.map(socket => ({
+    kind: 'streamClosed' as const,
+    path: { ...pathOf(socket + 1), socket, tcp: true },
+    reason: 'closed',
+    ...(socket % 2 === 0 && { drop: 'record-length' as const }),
+  })),
   fc.constantFrom<Event>(
     { kind: 'shutdown' },
     { kind: 'resolved', addresses: [] },
