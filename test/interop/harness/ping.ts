@@ -4,6 +4,7 @@
 import { deepStrictEqual, strictEqual } from 'node:assert';
 import type { Namespace } from './namespace.ts';
 import type { Process } from './process.ts';
+import { until } from './wait.ts';
 import type { World } from './world.ts';
 
 export interface PingOptions {
@@ -21,39 +22,69 @@ export interface PingResult {
 export const SMALL = 84;
 export const LARGE = 1400;
 
-function words(address: string, options: PingOptions): string[] {
-  const headers = address.includes(':') ? 48 : 28;
-  const size = Math.max((options.size ?? SMALL) - headers, 0);
-  const interval = options.intervalS ?? 0.05;
-  const count = options.count === undefined ? [] : ['-c', String(options.count)];
-  return ['ping', '-n', '-q', '-i', String(interval), '-s', String(size), ...count, address];
-}
-
-function result(child: Process): PingResult {
-  const match = /([0-9]+) packets transmitted, ([0-9]+) received/.exec(child.output);
-  if (match === null) throw new Error(`ping: ${child.output}`);
-  // ping does not count what it could not even send, for want of a route: that is a loss, too.
-  const unsent = child.count(/sendmsg/);
-  return { sent: Number(match[1]) + unsent, received: Number(match[2]) };
-}
+const INTERVAL_S = 0.05;
+/** How long an answer may be late before it counts as lost. */
+const LATE_MS = 3000;
 
 /**
- * Sends pings, one every interval, and says how many of the first `count` were answered. With -c alone ping leaves
- * two round trips after its last packet, too soon on a busy machine; with -w it goes on sending until so many
- * answers have come, so that a late one is awaited and a lost one is seen by its number.
+ * ping, read reply by reply. Its own verdict is of no use: once there was one reply it waits for the last ones only
+ * twice the longest time so far, and a busy machine looks like a lossy tunnel.
  */
-export async function ping(from: Namespace, address: string, options: PingOptions = {}): Promise<PingResult> {
-  const all = { count: 3, intervalS: 0.05, ...options };
-  const deadlineS = Math.ceil(3 + 2 * all.count * all.intervalS);
-  const [command, ...rest] = words(address, all).filter(word => word !== '-q');
-  const child = from.spawn('ping', [command!, '-w', String(deadlineS), ...rest]);
-  await child.ended((20 + deadlineS) * 1000);
-  return { sent: all.count, received: answered(child.output, all.count) };
+class Pinging {
+  private readonly child: Process;
+  private readonly seen = new Set<number>();
+  private read = 0;
+  private isDuplicated = false;
+  /** Highest number that was answered. */
+  highest = 0;
+
+  constructor(from: Namespace, address: string, options: PingOptions) {
+    const headers = address.includes(':') ? 48 : 28;
+    const size = String(Math.max((options.size ?? SMALL) - headers, 0));
+    const interval = String(options.intervalS ?? INTERVAL_S);
+    this.child = from.spawn('ping', ['ping', '-n', '-i', interval, '-s', size, address]);
+  }
+
+  started(): Promise<string> {
+    return this.child.line(/^PING /);
+  }
+
+  get hasEnded(): boolean {
+    return this.child.exit !== undefined;
+  }
+
+  /** How many of the first `count` are answered by now. */
+  answered(count: number): number {
+    for (; this.read < this.child.lines.length; this.read++) {
+      const line = this.child.lines[this.read]!;
+      const number = Number(/ bytes from .* icmp_seq=([0-9]+)/.exec(line)?.[1] ?? 0);
+      if (number > 0) this.seen.add(number);
+      this.highest = Math.max(this.highest, number);
+      this.isDuplicated ||= line.includes('DUP!');
+    }
+    let answered = 0;
+    for (const number of this.seen) if (number <= count) answered++;
+    return answered;
+  }
+
+  /** Ends it; how many it sent or, for want of a route, could not. A packet that came twice is an error. */
+  async end(): Promise<number> {
+    if (!this.hasEnded) await this.child.stop('SIGINT');
+    if (this.isDuplicated) throw new Error(`ping: a packet came twice\n${this.child.output}`);
+    const sent = Number(/([0-9]+) packets transmitted/.exec(this.child.output)?.[1] ?? 0);
+    return sent + this.child.count(/sendmsg/);
+  }
 }
 
-function answered(output: string, count: number): number {
-  const numbers = [...output.matchAll(/ icmp_seq=([0-9]+) ttl=/g)].map(match => Number(match[1]));
-  return new Set(numbers.filter(number => number <= count)).size;
+/** What became of the first `count` pings. */
+export async function ping(from: Namespace, address: string, options: PingOptions = {}): Promise<PingResult> {
+  const { count = 3, intervalS = INTERVAL_S } = options;
+  const pinging = new Pinging(from, address, options);
+  await until('answers', count * intervalS * 1500 + LATE_MS, () => {
+    return pinging.answered(count) === count || pinging.hasEnded;
+  }).catch(() => undefined);
+  await pinging.end();
+  return { sent: count, received: pinging.answered(count) };
 }
 
 /** Waits until `address` answers. */
@@ -81,24 +112,32 @@ export async function pingAll(from: Namespace, addresses: readonly string[]): Pr
 
 /** Pings until told to stop. */
 export class SteadyPing {
-  private readonly child: Process;
+  private readonly pinging: Pinging;
 
-  private constructor(child: Process) {
-    this.child = child;
+  private constructor(pinging: Pinging) {
+    this.pinging = pinging;
   }
 
   /** Returns once it is under way. */
   static async start(from: Namespace, address: string, options: PingOptions = {}): Promise<SteadyPing> {
-    const child = from.spawn('ping', words(address, options));
-    await child.line(/^PING /);
-    return new SteadyPing(child);
+    const pinging = new Pinging(from, address, options);
+    await pinging.started();
+    return new SteadyPing(pinging);
   }
 
-  /** Ends it; the answer to the very last request may still be under way and is not missed. */
+  /** Ends it. When it is still being answered, pings under way are not missed; else they are lost like the rest. */
   async stop(): Promise<PingResult> {
-    await this.child.stop('SIGINT');
-    const { sent, received } = result(this.child);
-    return { sent: received === sent - 1 ? received : sent, received };
+    const { pinging } = this;
+    pinging.answered(0);
+    const before = pinging.highest;
+    const isAnswered = await until('an answer', LATE_MS, () => {
+      pinging.answered(0);
+      return pinging.highest > before;
+    }).catch(() => false);
+    const { highest } = pinging;
+    await until('late answers', LATE_MS, () => pinging.answered(highest) === highest).catch(() => undefined);
+    const sent = await pinging.end();
+    return { sent: isAnswered ? highest : sent, received: pinging.answered(highest) };
   }
 }
 
