@@ -151,7 +151,19 @@ class ModulePlane implements KernelPlane {
     this.#routes.add(added);
     this.#watch.added(now);
     if (replaced !== undefined) this.#tellDeleted(replaced.peerId, 'teardown');
-    return undefined;
+    return this.#startKeepalive(added, now);
+  }
+
+  /**
+   * Only now: given along with a new peer, the kernel's keepalive worker may run before the peer is in its table,
+   * find nobody and never run again.
+   */
+  #startKeepalive(peer: KernelPeer, now: number): PlaneResult {
+    const { peerId, keepalive } = peer;
+    if (keepalive.intervalS === 0 || keepalive.timeoutS === 0) return undefined;
+    const config = changeConfig({ peerId, keepalive }, this.#isStream(peer.path.socket));
+    const problem = config && this.#module.setPeer(config);
+    return problem === undefined ? undefined : this.#disagree(peer, problem, now);
   }
 
   setPeer(change: PlanePeerChange, now: number): PlaneResult {

@@ -101,7 +101,6 @@ export function configOf(peer: PlanePeer, isStream: boolean): OvpnPeerConfig {
     ...pathConfig(peer.path, isStream),
     ...(vpnIp4 && { vpnIp4 }),
     ...(vpnIp6 && { vpnIp6 }),
-    ...keepaliveConfig(peer.keepalive),
     ...(txId !== undefined && txId !== peerId && { txId }),
   };
 }
