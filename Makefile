@@ -25,6 +25,7 @@ demo: build
 	@test/interop/demo
 
 test: build lint build/asan/ovpnd build/asan/shim.node
+	@scripts/kernel
 	@node scripts/test.mjs
 
 test-kernel: build

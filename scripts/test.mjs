@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import Mocha from 'mocha';
 
-const FOLDERS = ['unit', 'shim', 'sim', 'fuzz', 'interop'];
+const FOLDERS = ['unit', 'shim', 'sim', 'fuzz', 'interop', 'kernel'];
 
 function testFiles(path) {
   if (!existsSync(path)) return [];
