@@ -37,6 +37,7 @@ lint: node_modules/.done
 	npx --no-install tsc
 
 bench: build
+	@scripts/kernel
 	@node scripts/bench.mjs
 
 sim: build

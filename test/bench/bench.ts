@@ -8,6 +8,7 @@ import { cpus, release } from 'node:os';
 import { missing } from '../interop/harness/need.ts';
 import type { Kind } from '../interop/harness/tunnel.ts';
 import { type Spread, spread } from './measure.ts';
+import { measureOffload } from './offload.ts';
 import { AGREEMENT, Subject, startToListening, type Transfer, version } from './subject.ts';
 
 const ROUNDS = 3;
@@ -172,7 +173,21 @@ async function main(): Promise<void> {
     `median (min-max) of ${ROUNDS} rounds of ${SECONDS} s; both ends share the cores; kernel work outside`,
   );
   console.log(`the daemons is not in CPU s/GB; ${repeated} transfers were repeated because of foreign load`);
-  const report = { date: new Date().toISOString(), machine: about, sizes: sizes(), repeated, results };
+  const offload = await measureOffload();
+  if (offload !== undefined) {
+    const { median, min, max } = offload.ratio;
+    console.log(
+      `\nguest with the ovpn module, TCP: ovpnd kernel plane by OpenVPN 2.7 with DCO: ${median.toFixed(2)} (${min.toFixed(2)}-${max.toFixed(2)})`,
+    );
+  }
+  const report = {
+    date: new Date().toISOString(),
+    machine: about,
+    sizes: sizes(),
+    repeated,
+    results,
+    offload,
+  };
   writeFileSync('build/bench.json', `${JSON.stringify(report, undefined, 2)}\n`);
 }
 
