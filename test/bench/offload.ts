@@ -21,7 +21,7 @@ export interface OffloadResult {
 }
 
 async function throughput(scene: Scene, { wire }: Tunnel): Promise<number> {
-  const server = scene.spawn('iperf3', wire.left, ['iperf3', '-s', '-1', '-B', SERVER4]);
+  const server = scene.spawn('iperf3', wire.left, ['iperf3', '-s', '-1', '--forceflush', '-B', SERVER4]);
   await scene.until('iperf3 listens', 10_000, async () => /listening/i.test(server.output));
   const output = await wire.right.run(['iperf3', '-c', SERVER4, '-t', String(SECONDS), '-J']);
   server.isEnding = true;

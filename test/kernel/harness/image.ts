@@ -35,7 +35,11 @@ const PROGRAMS = [
 ];
 
 /** Loaded by name at run time, so no program's header lists them. */
-const PLUGINS = [`${LIBRARIES}/liblzma.so.5`, `${LIBRARIES}/ossl-modules/legacy.so`];
+const PLUGINS = [
+  `${LIBRARIES}/liblzma.so.5`,
+  `${LIBRARIES}/libgcc_s.so.1`,
+  `${LIBRARIES}/ossl-modules/legacy.so`,
+];
 
 /** With all they depend on; what is not a module is in the kernel itself. */
 const MODULES = [
