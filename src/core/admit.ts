@@ -4,7 +4,7 @@
 
 import { formatEndpoint, formatIp, type Ip, netmask, type Prefix, sameIp } from './address.ts';
 import type { CipherName } from './crypto.ts';
-import { installFirst, type KeyDerivation } from './datakeys.ts';
+import { deferralMs, installFirst, type KeyDerivation } from './datakeys.ts';
 import { notify, type Outbox } from './event.ts';
 import { readOptions, unusableFraming } from './options.ts';
 import {
@@ -106,7 +106,7 @@ export function admit(
       ...(vpnIp6 && { vpnIp6 }),
     },
   });
-  const deferMs = Math.min(options.handWindowS, (options.renegS || options.handWindowS * 2) / 2) * 1000;
+  const deferMs = deferralMs(options.handWindowS, options.renegS);
   const { cipher, derivation } = choice;
   const keys = installFirst(peer.session, { peerId, cipher, derivation, deferMs }, out.plane);
   if (keys === undefined) {

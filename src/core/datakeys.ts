@@ -4,7 +4,7 @@
 // OpenVPN's ssl.c (tls_select_encryption_key, lame ducks) for what peers expect.
 
 import type { CipherName } from './crypto.ts';
-import { type CoreDeps, earlier } from './event.ts';
+import { earlier } from './event.ts';
 import { EXPORTER_DATA_KEYS, prfKeys, splitKeys, wipe } from './keys.ts';
 import { SWITCH_GRACE_MS, TRANSITION_WINDOW_S } from './limits.ts';
 import type { PlaneCommand } from './plane.ts';
@@ -47,7 +47,7 @@ function derive(
     derivation === 'tls-ekm'
       ? key.tls.exportKey(EXPORTER_DATA_KEYS, 256)
       : prfKeys(
-          session.deps.crypto as CoreDeps['crypto'],
+          session.deps.crypto,
           isClient ? key.source : remote,
           isClient ? remote : key.source,
           isClient ? session.localSid : session.remoteSid,
@@ -56,6 +56,11 @@ function derive(
   const directions = splitKeys(material, session.options.role, cipher);
   wipe(material);
   return directions;
+}
+
+/** How long a sender stays on the old key, as stock peers do. `renegS` 0: this side never starts a negotiation. */
+export function deferralMs(handWindowS: number, renegS: number): number {
+  return (renegS === 0 ? handWindowS : Math.min(handWindowS, renegS / 2)) * 1000;
 }
 
 /** The first key of a session, into the primary slot. undefined: no usable key material. */

@@ -15,46 +15,30 @@ export const ACKS_PIGGYBACK_MAX = 4;
 export const FAST_RETRANSMIT_ACKS = 3;
 /** Control packet we send, counted with its IP and UDP headers. */
 export const CONTROL_PACKET_MAX = 1250;
-/** Smallest value a user may set for CONTROL_PACKET_MAX. */
-export const CONTROL_PACKET_MAX_LEAST = 154;
 /** Longest control packet looked at, without IP and UDP headers. */
 export const CONTROL_PACKET_RECEIVE_MAX = 2048;
-/** Longest packet behind a TCP length, and the longest we send. */
-export const TCP_PACKET_MAX = 1768;
 /** Sooner and less steep than OpenVPN's 2 s doubling: at 30% loss that takes up to a minute to connect. */
 export const RETRANSMIT_FIRST_MS = 500;
 export const RETRANSMIT_FACTOR = 1.5;
 export const RETRANSMIT_MAX_MS = 2000;
-/** How long an ack may wait for a packet to ride on. */
-export const ACK_DELAY_MS = 10;
 
 // Plaintext inside TLS.
 /** Key-method-2 message. */
 export const PLAINTEXT_MAX = 2048;
 /** Text message with its NUL. */
 export const TEXT_MAX = 1024;
-/** User name or password, each with its NUL: what every OpenVPN build takes. */
-export const USERNAME_MAX = 128;
-export const PASSWORD_MAX = 128;
 
 // Sessions.
 export const HAND_WINDOW_S = 60;
 export const TRANSITION_WINDOW_S = 3600;
-export const RENEGOTIATE_S = 3600;
-/** A server renegotiates up to this much earlier, at random, so that its clients do not come all at once. */
-export const RENEGOTIATE_SPREAD_S = 359;
 /** Renegotiations a peer may start in a minute: each costs a TLS handshake. */
 export const RENEGOTIATIONS_PER_MINUTE = 32;
 /** How long a session stays after AUTH_FAILED, EXIT or RESTART so that retransmissions open no new one. */
 export const CLOSE_DELAY_S = 5;
-export const AUTH_FAILED_TEXT_MAX = 256;
 
 // Replay windows.
 /** Control channel (tls-auth, tls-crypt), in packets. */
 export const CONTROL_REPLAY_WINDOW = 64;
-/** Data channel, in packets. */
-export const DATA_REPLAY_WINDOW = 64;
-export const DATA_REPLAY_WINDOW_S = 15;
 
 // Server.
 /** Stateless answers per INITIAL_ANSWERS_PERIOD_S. */
@@ -62,9 +46,6 @@ export const INITIAL_ANSWERS = 100;
 export const INITIAL_ANSWERS_PERIOD_S = 10;
 /** Time slots a cookie stays good for after its own. */
 export const COOKIE_OLD_SLOTS = 2;
-export const CLIENTS_MAX = 1024;
-/** Networks behind one client. */
-export const CLIENT_ROUTES_MAX = 256;
 
 // Peer info.
 export const PEER_INFO_ENTRIES_MAX = 64;
@@ -95,18 +76,10 @@ export const PEER_ID_MAX = 0xffffff;
 /** Pushed ping, ping-restart, ping-exit, inactive and session-timeout are cut to this. */
 export const PING_MAX_S = 86400;
 export const EXIT_NOTIFY_MAX = 10;
-export const TUN_MTU = 1500;
 export const TUN_MTU_LEAST = 100;
 export const TUN_MTU_MAX = 1600;
 export const IFCONFIG6_BITS_LEAST = 64;
 export const IFCONFIG6_BITS_MAX = 124;
-
-// Keepalive and reconnecting of a client.
-/** Before the server pushed its own. */
-export const PING_RESTART_S = 120;
-export const SERVER_POLL_TIMEOUT_S = 120;
-export const CONNECT_RETRY_S = 1;
-export const CONNECT_RETRY_MAX_S = 300;
 
 // State machines.
 /** From the confirmation of a new key to sending on it, while the old key is itself young. */

@@ -6,7 +6,7 @@
 import { contains, formatIp, formatPrefix, network, type Prefix } from './address.ts';
 import type { ClientState } from './clientstate.ts';
 import type { CipherName } from './crypto.ts';
-import { installFirst } from './datakeys.ts';
+import { deferralMs, installFirst } from './datakeys.ts';
 import { isDrop } from './drop.ts';
 import { notify, type Outbox } from './event.ts';
 import { KEEPALIVE_NEVER_S } from './limits.ts';
@@ -64,7 +64,7 @@ function install(
   out.plane.push({ op: 'addPeer', peer: { peerId, path, format: isV1 ? 'v1' : 'v2', keepalive } });
   const isEkm = pushed.protocolFlags.has('tls-ekm') || pushed.keyDerivation === 'tls-ekm';
   const derivation = isEkm ? 'tls-ekm' : 'tls1-prf';
-  const deferMs = Math.min(options.handWindowS, (options.renegS || options.handWindowS * 2) / 2) * 1000;
+  const deferMs = deferralMs(options.handWindowS, options.renegS);
   state.keys = installFirst(session, { peerId, cipher, derivation, deferMs }, out.plane);
   if (state.keys === undefined) {
     out.plane.pop();

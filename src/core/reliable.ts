@@ -6,6 +6,7 @@
 
 import {
   ACKS_PIGGYBACK_MAX,
+  FAST_RETRANSMIT_ACKS,
   RECEIVE_WINDOW,
   RETRANSMIT_FACTOR,
   RETRANSMIT_FIRST_MS,
@@ -13,9 +14,6 @@ import {
   SEND_WINDOW,
 } from './limits.ts';
 import type { Opcode } from './wire.ts';
-
-/** Acks of later ids after which a packet counts as lost. */
-const FAST_RETRANSMIT_ACKS = 3;
 
 /** A control message on its way; wrapped anew at every transmission. */
 export interface Outgoing {

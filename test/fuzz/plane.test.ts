@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes and commands that nobody sane sends: the js plane never throws and never lets one through.
+
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { ipKey, type Path } from '../../src/core/address.ts';
 import type { CipherName } from '../../src/core/crypto.ts';
 import type { PlaneCommand } from '../../src/core/plane.ts';
+import { execute } from '../../src/plane/command.ts';
 import type { PacketPlane } from '../../src/plane/plane.ts';
 import { direction, ip, ok, packet, pair, path, prefix, record, takeSent } from '../unit/plane/helpers.ts';
 
@@ -155,27 +157,8 @@ const command: fc.Arbitrary<PlaneCommand> = fc.oneof(
 
 function run(plane: PacketPlane, next: PlaneCommand, now: number): void {
   const before = plane.peers();
-  const result = perform(plane, next, now);
+  const result = execute(plane, next, now);
   if (result !== undefined && next.op !== 'sendInner') assert.deepEqual(plane.peers(), before);
-}
-
-function perform(plane: PacketPlane, next: PlaneCommand, now: number) {
-  switch (next.op) {
-    case 'addPeer':
-      return plane.addPeer(next.peer, now);
-    case 'setPeer':
-      return plane.setPeer(next.change, now);
-    case 'delPeer':
-      return plane.delPeer(next.peerId, now);
-    case 'addKey':
-      return plane.addKey(next.key, now);
-    case 'swapKeys':
-      return plane.swapKeys(next.peerId, now);
-    case 'delKey':
-      return plane.delKey(next.peerId, next.slot, now);
-    case 'sendInner':
-      return plane.sendInner(next.peerId, next.payload, now);
-  }
 }
 
 function checkUnique(plane: PacketPlane, mode: 'p2p' | 'mp'): void {
