@@ -6,6 +6,8 @@ import { type Config, type Problem, readConfig } from '../uci/config.ts';
 import { loadMaterial } from './material.ts';
 
 export const CONFIG_DIRECTORY = '/etc/config';
+/** Key files, a folder for each tunnel. */
+export const KEY_DIRECTORY = '/etc/ovpnd';
 export const RUN_DIRECTORY = '/var/run/ovpnd';
 
 export interface ConfigFile extends Config {

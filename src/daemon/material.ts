@@ -86,7 +86,7 @@ function loadWrap(
     return undefined;
   }
   if (option === 'tls_crypt') return tlsCryptKeys(key, tunnel.role);
-  return tlsAuthKeys(key, tunnel.keyDirection, 'SHA1');
+  return tlsAuthKeys(key, tunnel.keyDirection, tunnel.tlsAuthDigest);
 }
 
 function openTls(

@@ -28,7 +28,7 @@ function occ(config: ServerConfig | ClientConfig, transport: 'udp' | 'tcp'): str
     tunMtu: config.tunMtu,
     tlsAuth: config.tlsAuth !== undefined,
     keyDirection: config.keyDirection,
-    digest: 'SHA1',
+    digest: config.tlsAuthDigest,
   });
 }
 

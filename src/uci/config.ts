@@ -56,6 +56,7 @@ export interface TunnelConfig {
   readonly tlsAuth?: string;
   /** Only with tlsAuth; absent = both directions use the same key. */
   readonly keyDirection?: 0 | 1;
+  readonly tlsAuthDigest: 'SHA1' | 'SHA256' | 'SHA384' | 'SHA512';
   readonly tlsCrypt?: string;
   readonly tlsVersionMin: '1.2' | '1.3';
   readonly tlsCipher?: string;

@@ -153,6 +153,12 @@ export const OPTIONS: readonly OptionRow[] = [
     }),
     option('tls_auth', PATH, 'Static key file that signs control packets.', SECRET_FILE),
     option('key_direction', words('0', '1'), 'Which half of the tls_auth key this side uses to send.'),
+    option(
+      'tls_auth_digest',
+      words('SHA1', 'SHA256', 'SHA384', 'SHA512'),
+      'Digest of tls_auth, called auth by OpenVPN; the other side must have the same.',
+      { default: 'SHA1' },
+    ),
     option('tls_crypt', PATH, 'Static key file that encrypts control packets.', SECRET_FILE),
     option('tls_crypt_v2', PATH, 'Key file that encrypts control packets with a key for each client.', {
       ...SECRET_FILE,

@@ -50,6 +50,7 @@ const VALUES: Readonly<Record<string, Values>> = {
   verify_x509_name: { yes: ['vpn.example.org'], no: ['a\tb', 'x'.repeat(257)] },
   tls_auth: PATHS,
   key_direction: { yes: ['0', '1'], no: ['2', '00'] },
+  tls_auth_digest: { yes: ['SHA1', 'SHA256', 'SHA384', 'SHA512'], no: ['MD5', 'sha1', 'none'] },
   tls_crypt: PATHS,
   tls_crypt_v2: PATHS,
   tls_version_min: { yes: ['1.2', '1.3'], no: ['1.0', '1.1', '1.4'] },
