@@ -2,7 +2,7 @@
 // A profile becomes a client section and key files: `ovpnd import`, and the same from the web page. Nothing is written
 // before everything is known to be usable, and what was written goes again when a later write fails.
 
-import { describe, type FileStatus, type Files, type Host, isFailure, type Result } from '../host/host.ts';
+import { describe, type FileStatus, type Host, isFailure, type Result } from '../host/host.ts';
 import {
   type ImportedProfile,
   importProfile,
@@ -11,9 +11,8 @@ import {
   type Verdict,
 } from '../profile/import.ts';
 import { formatProblem, type Problem, readConfig } from '../uci/config.ts';
-import { type ParsedFile, parse } from '../uci/parse.ts';
-import { byteString } from '../uci/text.ts';
-import { addList, findSection, setOption, setSection, write } from '../uci/write.ts';
+import { findSection } from '../uci/write.ts';
+import { byteArray, configPath, readConfigText, sectionText, writeConfigText } from './configtext.ts';
 import { loadMaterial } from './material.ts';
 
 export interface ImportTarget {
@@ -51,13 +50,13 @@ interface Plan extends ImportResult {
 export function planImport(host: Host, target: ImportTarget, bytes: Uint8Array, read: ReadFile): Plan {
   const profile = importProfile(bytes, read);
   const asks = profile.asks.filter(option => target[option] === undefined);
-  const section = sectionText(target, profile, asks.length === 0);
+  const section = sectionText('client', target.name, optionsOf(target, profile, asks.length === 0));
   const plan = { verdicts: profile.verdicts, asks, section, profile };
   if (profile.isRefused) return { ...plan, problems: ['it cannot work: see what is refused'], warnings: [] };
-  const old = oldConfig(host, target);
+  const old = readConfigText(host, target.configDirectory);
   if (typeof old === 'string') return { ...plan, problems: [old], warnings: [] };
   if (findSection(old.parsed, target.name) !== undefined) {
-    const text = `${configPath(target)}: there is a section '${target.name}' already`;
+    const text = `${old.path}: there is a section '${target.name}' already`;
     return { ...plan, problems: [text], warnings: [] };
   }
   // Somebody's keys may be in files that no section names.
@@ -85,7 +84,7 @@ function sectionProblem({ severity, option, value, rule }: Problem): string {
 
 /** What `ovpnd check` will say of the new section: of its options, and of its keys as if they were written. */
 function problemsOf(host: Host, target: ImportTarget, text: string, profile: ImportedProfile): Problem[] {
-  const path = configPath(target);
+  const path = configPath(target.configDirectory);
   const config = readConfig(path, byteArray(text), { hasAesInstructions: host.hasAesInstructions });
   const problems = config.problems.filter(({ section }) => section === target.name);
   const client = config.clients.find(({ name }) => name === target.name);
@@ -97,16 +96,23 @@ function problemsOf(host: Host, target: ImportTarget, text: string, profile: Imp
 /** The host as it will be when the files are written. */
 function withFiles(host: Host, target: ImportTarget, profile: ImportedProfile): Host {
   const contents = new Map(profile.files.map(file => [filePath(target, file.name), file]));
-  const files: Files = Object.assign(Object.create(host.files) as Files, {
-    // Whoever reads wipes what it got.
-    read: (path: string) => contents.get(path)?.bytes.slice() ?? host.files.read(path),
-    status: (path: string): Result<FileStatus> => {
-      const file = contents.get(path);
-      if (file === undefined) return host.files.status(path);
-      return { kind: 'file', size: file.bytes.length, mode: modeOf(file), uid: host.uid };
+  const { files } = host;
+  return {
+    ...host,
+    files: {
+      // Whoever reads wipes what it got.
+      read: path => contents.get(path)?.bytes.slice() ?? files.read(path),
+      status: (path): Result<FileStatus> => {
+        const file = contents.get(path);
+        if (file === undefined) return files.status(path);
+        return { kind: 'file', size: file.bytes.length, mode: modeOf(file), uid: host.uid };
+      },
+      list: path => files.list(path),
+      write: (path, bytes, mode) => files.write(path, bytes, mode),
+      makeDirectory: (path, mode) => files.makeDirectory(path, mode),
+      remove: path => files.remove(path),
     },
-  });
-  return Object.assign(Object.create(host) as Host, { files });
+  };
 }
 
 /** Writes the key files and appends the section. */
@@ -129,9 +135,9 @@ export function applyImport(
     wrong ??= write(filePath(target, file.name), file.bytes, modeOf(file));
   }
   // Comments and order of the file stay: the section goes to its end.
-  const old = oldConfig(host, target);
+  const old = readConfigText(host, target.configDirectory);
   if (typeof old === 'string') wrong ??= old;
-  else wrong ??= write(configPath(target), byteArray(`${old.text}${plan.section}`), SECRET_MODE);
+  else wrong ??= writeConfigText(host, old.path, `${old.text}${plan.section}`);
   if (wrong === undefined) return plan;
   for (const path of written) host.files.remove(path);
   return { ...plan, problems: [`${wrong}; nothing was changed`] };
@@ -145,43 +151,21 @@ function makeDirectories(host: Host, target: ImportTarget): string | undefined {
   return undefined;
 }
 
-const configPath = ({ configDirectory }: ImportTarget): string => `${configDirectory}/ovpnd`;
 const filePath = ({ keyDirectory, name }: ImportTarget, file: string): string =>
   `${keyDirectory}/${name}/${file}`;
 const modeOf = ({ secret }: ProfileFile): number => (secret ? SECRET_MODE : PUBLIC_MODE);
 
-/** The configuration as it is, as a byte string that ends with a line end; a file that is not there is empty. */
-function oldConfig(host: Host, target: ImportTarget): { text: string; parsed: ParsedFile } | string {
-  const path = configPath(target);
-  const bytes = host.files.read(path);
-  if (isFailure(bytes)) {
-    if (bytes.code === 'ENOENT') return { text: '', parsed: parse(new Uint8Array(0)) };
-    return `${path}: cannot be read: ${bytes.text}`;
-  }
-  const parsed = parse(bytes);
-  if (parsed.error !== undefined) {
-    return `${path}:${parsed.error.line}: cannot be read as uci: ${parsed.error.text}`;
-  }
-  const text = byteString(bytes);
-  return { text: text === '' || text.endsWith('\n') ? text : `${text}\n`, parsed };
-}
-
-function byteArray(text: string): Uint8Array {
-  return Uint8Array.from(text, character => character.charCodeAt(0));
-}
-
-function sectionText(target: ImportTarget, profile: ImportedProfile, isComplete: boolean): string {
-  const file = parse(new Uint8Array(0));
-  const section = setSection(file, target.name, 'client');
-  setOption(section, 'enabled', isComplete ? '1' : '0');
-  for (const [option, value] of profile.options) {
-    if (typeof value === 'string') setOption(section, option, value);
-    else for (const item of value) addList(section, option, item);
-  }
+function optionsOf(
+  target: ImportTarget,
+  profile: ImportedProfile,
+  isComplete: boolean,
+): Map<string, string | readonly string[]> {
+  const options = new Map<string, string | readonly string[]>([['enabled', isComplete ? '1' : '0']]);
+  for (const [option, value] of profile.options) options.set(option, value);
   for (const option of ['username', 'password'] as const) {
     const value = target[option];
-    if (value !== undefined) setOption(section, option, value);
+    if (value !== undefined) options.set(option, value);
   }
-  for (const file of profile.files) setOption(section, file.option, filePath(target, file.name));
-  return byteString(write(file));
+  for (const file of profile.files) options.set(file.option, filePath(target, file.name));
+  return options;
 }

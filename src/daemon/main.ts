@@ -6,6 +6,8 @@ import type { Host } from '../host/host.ts';
 import { check, disconnect, reload, status } from './commands.ts';
 import { CONFIG_DIRECTORY, KEY_DIRECTORY, RUN_DIRECTORY } from './configfile.ts';
 import { importProfileFile } from './importcommand.ts';
+import type { PkiTarget } from './pki.ts';
+import { exportCommand, pkiInit, pkiIssue, pkiList, pkiRenew, pkiRevoke } from './pkicommand.ts';
 import { run } from './run.ts';
 import { VERSION } from './version.ts';
 
@@ -16,6 +18,13 @@ const USAGE = `usage: ovpnd COMMAND
   disconnect TUNNEL PEER     end one peer's connection
   reload TUNNEL              read the configuration again
   import FILE NAME [-n]      a profile (.ovpn) becomes client section NAME and its key files; with -n only say how
+  pki init TUNNEL [--key ec|ed25519]   make a certificate authority for a server
+  pki issue TUNNEL PEER [--days N]     certificate and key files for a peer
+  pki revoke TUNNEL PEER     end a peer's access
+  pki renew TUNNEL           a new certificate for the server itself
+  pki list TUNNEL [--json]   what was issued
+  export TUNNEL PEER --remote HOST [--port N] [--days N] [-o FILE]
+                             print a complete profile (.ovpn) for a peer, with a fresh certificate and key
   version
 options
   -c DIR   directory of the configuration file 'ovpnd' (default ${CONFIG_DIRECTORY})
@@ -41,9 +50,24 @@ interface Command {
   readonly words: readonly [number, number];
   /** Flags it takes beside -c, -r and -k. */
   readonly flags?: readonly string[];
+  /** Options with a value that it takes beside these. */
+  readonly values?: readonly string[];
   /** Which word, from 0, is the name of a section. */
   readonly section?: number;
-  readonly run: (host: Host, line: CommandLine) => number;
+  /** undefined: the command line is wrong. */
+  readonly run: (host: Host, line: CommandLine) => number | undefined;
+}
+
+/** A number from 1 to `max`; undefined: not given; null: something else. */
+function numberOf({ values }: CommandLine, name: string, max: number): number | undefined | null {
+  const text = values.get(name);
+  if (text === undefined) return undefined;
+  const value = /^[1-9][0-9]{0,5}$/.test(text) ? Number(text) : 0;
+  return value >= 1 && value <= max ? value : null;
+}
+
+function pkiTarget({ words, configDirectory, keyDirectory }: CommandLine, section: number): PkiTarget {
+  return { tunnel: words[section]!, configDirectory, keyDirectory };
 }
 
 const SECTION_NAME = /^[A-Za-z0-9_]{1,32}$/;
@@ -82,6 +106,37 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       return importProfileFile(host, words[0]!, target, flags.has('-n'));
     },
   },
+  export: {
+    words: [2, 2],
+    values: ['--remote', '--port', '--days', '-o'],
+    section: 0,
+    run: (host, line) => {
+      const [port, days] = [numberOf(line, '--port', 65_535), numberOf(line, '--days', 36_500)];
+      const remote = line.values.get('--remote');
+      if (remote === undefined || port === null || days === null) return undefined;
+      const request = { peer: line.words[1]!, host: remote, ...(port && { port }), ...(days && { days }) };
+      return exportCommand(host, pkiTarget(line, 0), request, line.values.get('-o'));
+    },
+  },
+  pki: {
+    words: [2, 3],
+    flags: ['--json'],
+    values: ['--key', '--days'],
+    section: 1,
+    run: (host, line) => {
+      const [verb, , peer] = line.words;
+      const target = pkiTarget(line, 1);
+      const days = numberOf(line, '--days', 36_500);
+      if (days === null) return undefined;
+      if (peer === undefined) {
+        if (verb === 'init') return pkiInit(host, target, line.values.get('--key') ?? 'ec');
+        if (verb === 'renew') return pkiRenew(host, target);
+        return verb === 'list' ? pkiList(host, target, line.flags.has('--json')) : undefined;
+      }
+      if (verb === 'issue') return pkiIssue(host, target, peer, days);
+      return verb === 'revoke' ? pkiRevoke(host, target, peer) : undefined;
+    },
+  },
   version: {
     words: [0, 0],
     run: host => {
@@ -91,8 +146,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
 };
 
-/** Options that take a value. */
-const VALUED: ReadonlySet<string> = new Set(['-c', '-r', '-k']);
+/** Options with a value that every command takes, and all there are. */
+const COMMON: readonly string[] = ['-c', '-r', '-k'];
+const VALUED = new Set([...COMMON, ...Object.values(COMMANDS).flatMap(({ values = [] }) => values)]);
 /** Options that are there or not. */
 const FLAGS: ReadonlySet<string> = new Set(['-l', '-n', '-h', '--help', '--json']);
 
@@ -125,9 +181,10 @@ function execute(host: Host, line: CommandLine): number | undefined {
   const [name = '', ...words] = line.words;
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command === undefined) return undefined;
-  const { words: count, flags = [], section } = command;
+  const { words: count, flags = [], values = [], section } = command;
   if (words.length < count[0] || words.length > count[1]) return undefined;
   for (const flag of line.flags) if (!flags.includes(flag)) return undefined;
+  for (const value of line.values.keys()) if (![...COMMON, ...values].includes(value)) return undefined;
   const named = section === undefined ? undefined : words[section];
   if (named !== undefined && !SECTION_NAME.test(named)) return undefined;
   return command.run(host, { ...line, words });

@@ -10,6 +10,7 @@ import {
   type HashName,
   type Random,
 } from '../core/crypto.ts';
+import type { PrivateKeys } from './host.ts';
 import { demand, type RawShim } from './raw.ts';
 
 class ShimAead implements Aead {
@@ -54,4 +55,13 @@ export function shimCrypto(shim: RawShim): Crypto {
 /** The library's generator; throws when it has no entropy. */
 export function shimRandom(shim: RawShim): Random {
   return length => demand<Uint8Array>(shim, 'random_bytes', shim.random_bytes(length));
+}
+
+export function shimPrivateKeys(shim: RawShim): PrivateKeys {
+  return {
+    generate: kind => demand<Uint8Array>(shim, 'pkey_generate', shim.pkey_generate(kind)),
+    isKey: pem => typeof shim.pkey_public(pem) !== 'number',
+    publicKey: pem => demand<Uint8Array>(shim, 'pkey_public', shim.pkey_public(pem)),
+    sign: (pem, data) => demand<Uint8Array>(shim, 'pkey_sign', shim.pkey_sign(pem, data)),
+  };
 }

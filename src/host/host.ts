@@ -191,6 +191,20 @@ export interface TlsContext {
   close(): void;
 }
 
+export type KeyKind = 'P-256' | 'P-384' | 'Ed25519';
+
+/** Making keys and signing with them. All throw when the library refuses. */
+export interface PrivateKeys {
+  /** A fresh key in PKCS #8, DER; the caller wipes it. */
+  generate(kind: KeyKind): Uint8Array;
+  /** Whether this is a private key in PEM form, without password. */
+  isKey(pem: Uint8Array): boolean;
+  /** SubjectPublicKeyInfo, DER. */
+  publicKey(pem: Uint8Array): Uint8Array;
+  /** As certificates carry it: ECDSA or RSA with SHA-256 (P-384: SHA-384), Ed25519. */
+  sign(pem: Uint8Array, data: Uint8Array): Uint8Array;
+}
+
 export interface FileStatus {
   readonly kind: 'file' | 'directory' | 'other';
   readonly size: number;
@@ -226,6 +240,7 @@ export interface Host {
   readonly random: Random;
   readonly loop: Loop;
   readonly files: Files;
+  readonly privateKeys: PrivateKeys;
   monotonicMs(): number;
   /** Seconds since 1970; certificates and the replay id of wrapped packets only. */
   wallS(): number;

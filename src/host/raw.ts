@@ -127,6 +127,10 @@ export interface RawShim {
   hmac(name: string, key: Uint8Array, data: Uint8Array): Uint8Array | Status;
   equal(a: Uint8Array, b: Uint8Array): number;
 
+  pkey_generate(kind: string): Uint8Array | Status;
+  pkey_public(pem: Uint8Array): Uint8Array | Status;
+  pkey_sign(pem: Uint8Array, data: Uint8Array): Uint8Array | Status;
+
   /** A handle, -errno, or the text `option why`. */
   tls_context(
     role: number,

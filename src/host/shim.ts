@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Host on the C shim, the same for both runtimes.
 
-import { shimCrypto, shimRandom } from './crypto.ts';
+import { shimCrypto, shimPrivateKeys, shimRandom } from './crypto.ts';
 import type { Failure, FileStatus, Files, Host, Result } from './host.ts';
 import { ShimLoop } from './loop.ts';
 import { failure, outcome, type RawShim, type Runtime } from './raw.ts';
@@ -62,6 +62,7 @@ export function shimHost(runtime: Runtime): Host {
     random: shimRandom(shim),
     loop,
     files: new ShimFiles(shim),
+    privateKeys: shimPrivateKeys(shim),
     monotonicMs,
     wallS: () => shim.clock_wall(),
     openUdp: options => openUdp(shim, options),

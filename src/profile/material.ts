@@ -2,6 +2,7 @@
 // Key material of a profile: inline text or a file that it names, looked at as far as text goes. Whether keys fit
 // their certificates is found out by whoever can open them.
 
+import { fromBase64 } from '../core/base64.ts';
 import { decodeUtf8, encodeUtf8 } from '../core/bytes.ts';
 import type { ReadFile, Ruling } from './directives.ts';
 import { addTo, type Draft } from './draft.ts';
@@ -52,7 +53,8 @@ const ENCRYPTED = /-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/
 
 function bytesOf(directive: Directive, read: ReadFile): Uint8Array | string {
   const { name, args, inline } = directive;
-  if (inline !== undefined) return name === 'pkcs12' ? fromBase64(inline) : encodeUtf8(inline);
+  if (inline !== undefined)
+    return name === 'pkcs12' ? (fromBase64(inline) ?? 'is not base64') : encodeUtf8(inline);
   const [path] = args;
   if (path === undefined || path === '') return 'names no file';
   return read(path);
@@ -114,23 +116,3 @@ export function takeLogin(draft: Draft, directive: Directive, read: ReadFile): R
   else draft.options.set('password', password);
   return { verdict: 'taken', note: 'as options username and password' };
 }
-
-/** The bytes of base64 text with any white space; a string says what is wrong. */
-function fromBase64(text: string): Uint8Array | string {
-  const clean = text.replace(/\s/g, '').replace(/=+$/, '');
-  if (clean === '' || !/^[A-Za-z0-9+/]*$/.test(clean) || clean.length % 4 === 1) return 'is not base64';
-  const bytes = new Uint8Array(Math.floor((clean.length * 3) / 4));
-  let bits = 0;
-  let value = 0;
-  let at = 0;
-  for (const character of clean) {
-    value = ((value << 6) | BASE64.indexOf(character)) & 0xffff;
-    bits += 6;
-    if (bits < 8) continue;
-    bits -= 8;
-    bytes[at++] = (value >> bits) & 0xff;
-  }
-  return bytes;
-}
-
-const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';

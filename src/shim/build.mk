@@ -3,7 +3,7 @@
 # instead) and build/shim.node; each once more under build/asan with the address and undefined sanitizers.
 
 SHIM_PARTS := handle address socket loop udp tcp tun netlink stream files resolve process crypto tls \
-	tls_openssl context_openssl certificate_openssl
+	tls_openssl context_openssl certificate_openssl pkey_openssl
 QUICKJS_PARTS := quickjs dtoa libregexp libunicode cutils
 QUICKJS := build/quickjs
 NODE_HEADERS := node_modules/node-api-headers/include

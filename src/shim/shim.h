@@ -56,7 +56,8 @@ struct shim_entry {
 extern const struct shim_entry *const shim_tables[];
 
 extern const struct shim_entry shim_loop[], shim_udp[], shim_tcp[], shim_tun[], shim_netlink[], shim_stream[],
-	shim_files[], shim_resolve[], shim_process[], shim_crypto[], shim_tls[];
+	shim_files[], shim_resolve[], shim_process[], shim_crypto[], shim_pkey[],
+	shim_tls[];
 
 /* Bodies are in the binding. A fresh Uint8Array of `length` bytes to fill before returning; NULL: no memory. */
 uint8_t *shim_result_bytes(struct shim_call *call, size_t length);

@@ -58,7 +58,7 @@ function importsOf(path: string): Import[] {
 
 const imports = scripts.flatMap(importsOf);
 
-const CODEC = ['src/core/address.ts', 'src/core/bytes.ts', 'src/core/crypto.ts'];
+const CODEC = ['src/core/address.ts', 'src/core/base64.ts', 'src/core/bytes.ts', 'src/core/crypto.ts'];
 const HOST_TYPES = 'src/host/host.ts';
 
 /** Per folder: beginnings of what it may import besides itself, and what it may import as types. */

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// An authority on real files with real keys, and the openssl command line as its judge.
+
+import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Files, KeyKind } from '../../src/host/host.ts';
+import { Authority, CLIENT_DAYS, type Ground, isRefusal } from '../../src/pki/authority.ts';
+import { readRevocationList } from '../../src/pki/certificate.ts';
+import { newHost } from './support.ts';
+
+const host = newHost();
+const NOW_S = Math.floor(Date.now() / 1000);
+
+function openssl(...words: string[]): { code: number | null; text: string } {
+  const { status, stdout, stderr } = spawnSync('openssl', words, { encoding: 'utf8' });
+  return { code: status, text: stdout + stderr };
+}
+
+/** The host's files as plain functions. */
+function authorityFiles(files: Files): Files {
+  return {
+    read: path => files.read(path),
+    write: (path, bytes, mode) => files.write(path, bytes, mode),
+    status: path => files.status(path),
+    list: path => files.list(path),
+    makeDirectory: (path, mode) => files.makeDirectory(path, mode),
+    remove: path => files.remove(path),
+  };
+}
+
+describe('authority', () => {
+  let root: string;
+
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'ovpnd-authority-'));
+  });
+  afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+  const file = (name: string): string => join(root, 'keys', 'home', name);
+  const authority = (more: Partial<Ground> = {}): Authority =>
+    new Authority({
+      files: host.files,
+      keys: host.privateKeys,
+      random: host.random,
+      sha1: data => host.crypto.hash('SHA1', data),
+      wallS: () => NOW_S,
+      directory: join(root, 'keys', 'home'),
+      ...more,
+    });
+
+  const verify = (path: string, purpose: string) =>
+    openssl(
+      ...['verify', '-x509_strict', '-purpose', purpose, '-CAfile', file('ca.crt')],
+      ...['-crl_check', '-CRLfile', file('crl.pem'), path],
+    );
+
+  function refusedBy(value: unknown): string {
+    ok(typeof value === 'object' && value !== null && isRefusal(value), 'refused');
+    return value.refused;
+  }
+
+  for (const kind of ['P-256', 'P-384', 'Ed25519'] as const satisfies readonly KeyKind[]) {
+    it(`${kind}: openssl takes what it issues, each for its purpose only`, () => {
+      const subject = authority();
+      strictEqual(subject.init('home', kind), undefined);
+      strictEqual(verify(file('server.crt'), 'sslserver').code, 0);
+      ok(verify(file('server.crt'), 'sslclient').code !== 0);
+      const identity = subject.issue('alice@phone', 'client', 10);
+      ok(!isRefusal(identity));
+      const path = join(root, 'alice');
+      writeFileSync(`${path}.crt`, identity.certificate);
+      writeFileSync(`${path}.key`, identity.key);
+      strictEqual(verify(`${path}.crt`, 'sslclient').code, 0);
+      ok(verify(`${path}.crt`, 'sslserver').code !== 0);
+      const [ofKey, ofCertificate] = [
+        openssl('pkey', '-in', `${path}.key`, '-pubout').text,
+        openssl('x509', '-in', `${path}.crt`, '-noout', '-pubkey').text,
+      ];
+      strictEqual(ofKey, ofCertificate);
+      const text = openssl('x509', '-in', `${path}.crt`, '-noout', '-subject', '-serial', '-enddate').text;
+      match(text, /CN = alice@phone/);
+      match(text.toLowerCase(), new RegExp(`serial=${identity.info.serial}`));
+      strictEqual(identity.info.notAfterS, NOW_S + 10 * 86_400);
+    });
+  }
+
+  it('revoked means revoked, again and again, and the others stay', () => {
+    const subject = authority();
+    subject.init('home');
+    for (const name of ['alice', 'bob', 'alice', 'carol']) subject.issue(name, 'client', CLIENT_DAYS);
+    const states = () => {
+      const list = subject.list();
+      ok(!isRefusal(list));
+      return list.map(({ commonName, state }) => `${commonName} ${state}`).sort();
+    };
+    strictEqual(subject.revoke('alice'), 2);
+    strictEqual(subject.revoke('alice'), 0);
+    strictEqual(subject.revoke('nobody'), 0);
+    strictEqual(subject.revoke('bob'), 1);
+    deepStrictEqual(states(), ['alice revoked', 'alice revoked', 'bob revoked', 'carol valid', 'home valid']);
+    for (const name of readdirSync(file('issued'))) {
+      const { code, text } = verify(file(`issued/${name}`), 'any');
+      const isRevoked = /alice|bob/.test(
+        openssl('x509', '-in', file(`issued/${name}`), '-noout', '-subject').text,
+      );
+      strictEqual(code !== 0 && /revoked/.test(text), isRevoked, text);
+    }
+    deepStrictEqual(readRevocationList(readFileSync(file('crl.pem')))?.number, 3);
+  });
+
+  it('reads the revocation list of openssl', () => {
+    authority().init('home');
+    const config =
+      '[ca]\ndefault_ca=a\n[a]\ndatabase=db\ncrlnumber=n\ndefault_md=sha256\ndefault_crl_days=9\n';
+    writeFileSync(join(root, 'cnf'), config);
+    writeFileSync(join(root, 'db'), 'R\t300101000000Z\t260101000000Z\t0A0B\tunknown\t/CN=x\n');
+    writeFileSync(join(root, 'n'), '1005\n');
+    const words = [
+      'ca',
+      '-gencrl',
+      '-config',
+      'cnf',
+      '-keyfile',
+      file('ca.key'),
+      '-cert',
+      file('ca.crt'),
+      '-out',
+      'crl',
+    ];
+    const { status, stderr } = spawnSync('openssl', words, { cwd: root, encoding: 'utf8' });
+    strictEqual(status, 0, stderr);
+    const list = readRevocationList(readFileSync(join(root, 'crl')));
+    deepStrictEqual(list, { number: 0x1005, revoked: [{ serial: 'a0b', atS: Date.UTC(2026, 0, 1) / 1000 }] });
+  });
+
+  it('keys are secret, and nothing is made twice', () => {
+    const subject = authority();
+    subject.init('home');
+    for (const name of ['ca.key', 'server.key']) strictEqual(statSync(file(name)).mode & 0o777, 0o600);
+    strictEqual(statSync(file('.')).mode & 0o777, 0o700);
+    const before = readFileSync(file('ca.crt'));
+    match(refusedBy(subject.init('home')), /ca\.crt is there already; nothing was changed/);
+    deepStrictEqual(readFileSync(file('ca.crt')), before);
+  });
+
+  it('without its key everything but signing works', () => {
+    const subject = authority();
+    subject.init('home');
+    subject.issue('alice', 'client', 1);
+    renameSync(file('ca.key'), join(root, 'elsewhere'));
+    strictEqual(subject.canIssue, false);
+    match(refusedBy(subject.issue('bob', 'client', 1)), /key .*ca\.key is not here/);
+    match(refusedBy(subject.revoke('alice')), /ca\.key is not here/);
+    const list = subject.list();
+    ok(!isRefusal(list) && list.length === 2);
+    renameSync(join(root, 'elsewhere'), file('ca.key'));
+    strictEqual(subject.revoke('alice'), 1);
+  });
+
+  it('refuses hostile names, a clock that is not set, a broken list and a full disk', () => {
+    match(refusedBy(authority({ wallS: () => 86_400 }).init('home')), /clock is not set/);
+    const subject = authority();
+    match(refusedBy(subject.list()), /there is no authority yet/);
+    match(refusedBy(subject.issue('alice', 'client', 1)), /there is no authority yet/);
+    subject.init('home');
+    for (const name of ['', 'a b', 'a\n', 'a/../b', 'x'.repeat(65), 'ä', '\u0000', 'a"']) {
+      match(refusedBy(subject.issue(name, 'client', 1)), /common name/);
+    }
+    writeFileSync(file('crl.pem'), 'garbage');
+    match(refusedBy(subject.revoke('home')), /holds no revocation list/);
+    const full = {
+      failed: true,
+      call: 'write',
+      errno: 28,
+      code: 'ENOSPC',
+      text: 'No space left on device',
+    } as const;
+    const files = { ...authorityFiles(host.files), write: () => full };
+    match(refusedBy(authority({ files }).issue('alice', 'client', 1)), /No space left on device/);
+  });
+
+  it('warns before the end', () => {
+    authority().init('home');
+    deepStrictEqual(authority().warnings(), []);
+    const later = authority({ wallS: () => NOW_S + 3640 * 86_400 });
+    deepStrictEqual(later.warnings(), ['ca.crt expires in 10 days', 'server.crt expires in 10 days']);
+    strictEqual(later.renewServer('home'), undefined);
+    deepStrictEqual(later.warnings(), ['ca.crt expires in 10 days']);
+  });
+});
