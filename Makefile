@@ -37,7 +37,6 @@ lint: node_modules/.done
 	npx --no-install tsc
 
 bench: build
-	@scripts/kernel
 	@node scripts/bench.mjs
 
 sim: build

@@ -1,29 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs test/bench: ovpnd beside stock OpenVPN in one interleaved run. Table on stdout, build/bench.json.
+//   ROWS=tcp,ping ROUNDS=3 SECONDS=2 PLANES=native,js WIRE=ideal make bench    a part of it; see test/bench/plan.ts
 import { spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import { build } from 'esbuild';
 
-function has(command) {
-  return spawnSync('sh', ['-c', `command -v ${command}`], { stdio: 'ignore' }).status === 0;
-}
-
-// Nothing but this needs iperf3, so it is not among the dependencies that every target installs.
-if (!has('iperf3') && process.getuid?.() === 0 && has('apt-get')) {
-  console.log('installing: iperf3');
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'iperf3'], {
-    env,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-}
-if (!has('iperf3')) {
-  console.error('bench: needs iperf3');
+function must(command, words) {
+  const { status, error } = spawnSync(command, words, { stdio: 'inherit' });
+  if (status === 0) return;
+  console.error(`bench: ${command}: ${error?.message ?? `exit ${status}`}`);
   process.exit(1);
 }
 
+// Nothing but this needs iperf3 and ethtool, so they are not among what every target installs.
+must('scripts/deps', ['bench']);
+const rows = process.env.ROWS ?? '';
+if (rows === '' || rows.split(',').includes('guest')) must('scripts/kernel', []);
+mkdirSync('build/bench', { recursive: true });
+must('gcc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', 'build/bench/load', 'test/bench/load.c']);
 await build({
-  entryPoints: ['test/bench/bench.ts'],
-  outfile: 'build/bench.cjs',
+  entryPoints: ['test/bench/bench.ts', 'test/bench/crowd.ts', 'test/bench/whole.ts'],
+  outdir: 'build/bench',
+  outExtension: { '.js': '.cjs' },
   bundle: true,
   platform: 'node',
   format: 'cjs',
@@ -31,7 +29,5 @@ await build({
   sourcemap: 'inline',
   logLevel: 'warning',
 });
-const { status } = spawnSync(process.execPath, ['build/bench.cjs', ...process.argv.slice(2)], {
-  stdio: 'inherit',
-});
+const { status } = spawnSync(process.execPath, ['build/bench/bench.cjs'], { stdio: 'inherit' });
 process.exit(status ?? 1);

@@ -8,7 +8,7 @@ import { SERVER4, up } from '../kernel/harness/ends.ts';
 import { Guest } from '../kernel/harness/guest.ts';
 import { missing } from '../kernel/harness/need.ts';
 import { Scene } from '../kernel/harness/scene.ts';
-import { type Spread, spread } from './measure.ts';
+import { type Spread, spread } from './statistics.ts';
 
 const ROUNDS = 5;
 const SECONDS = 4;
