@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs test/bench: ovpnd beside stock OpenVPN in one interleaved run. Table on stdout, build/bench.json.
 //   ROWS=tcp,ping ROUNDS=3 SECONDS=2 PLANES=native,js WIRE=ideal make bench    a part of it; see test/bench/plan.ts
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { build } from 'esbuild';
 
@@ -29,5 +29,7 @@ await build({
   sourcemap: 'inline',
   logLevel: 'warning',
 });
-const { status } = spawnSync(process.execPath, ['build/bench/bench.cjs'], { stdio: 'inherit' });
-process.exit(status ?? 1);
+const bench = spawn(process.execPath, ['build/bench/bench.cjs'], { stdio: 'inherit' });
+// It takes down what it has made; until then this one stays, whoever was asked to end.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => bench.kill(signal));
+bench.on('exit', status => process.exit(status ?? 1));

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Figures that need no rounds: memory, handshakes, start, sizes.
 
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { cpus, release } from 'node:os';
+import { join } from 'node:path';
 import { hasUdpPort } from '../interop/harness/namespace.ts';
 import { UP } from '../interop/harness/openvpn.ts';
 import { pki } from '../interop/harness/pki.ts';
@@ -142,9 +143,19 @@ export async function canRun(subject: Subject): Promise<boolean> {
   );
 }
 
+const PACKAGES = 'build/packages';
+
+/** Bytes of what is installed, and of the packages that have been built. */
 export function sizes(): Record<string, number> {
-  const files = ['build/ovpnd.js', 'build/ovpnd', 'build/shim.node', '/usr/sbin/openvpn'];
-  return Object.fromEntries(files.map(path => [path, statSync(path).size]));
+  const packages = existsSync(PACKAGES) ? readdirSync(PACKAGES, { recursive: true }) : [];
+  const files = [
+    'build/ovpnd.js',
+    'build/ovpnd',
+    'build/shim.node',
+    '/usr/sbin/openvpn',
+    ...packages.map(name => join(PACKAGES, String(name))).filter(path => /\.(ipk|apk)$/.test(path)),
+  ];
+  return Object.fromEntries(files.filter(path => existsSync(path)).map(path => [path, statSync(path).size]));
 }
 
 async function version(command: readonly string[], pattern: RegExp): Promise<string> {
