@@ -9,7 +9,7 @@ import { Cases } from './cases.ts';
 import { hold, type Line, lines } from './contest.ts';
 import { measureOffload } from './offload.ts';
 import { type Plan, readPlan, type Subject, subjectOf } from './plan.ts';
-import { canRun, handshakes, idleMemory, machine, memory, sizes, starts } from './single.ts';
+import { canRun, handshakes, idleMemory, machine, memory, peerMemory, sizes, starts } from './single.ts';
 import { Quiet } from './statistics.ts';
 import { formatTable } from './table.ts';
 
@@ -31,7 +31,6 @@ interface Report {
   readonly lines: Line[];
   readonly quiet: Quiet;
   readonly samples: unknown;
-  readonly offload: Awaited<ReturnType<typeof measureOffload>>;
 }
 
 async function measure(plan: Plan, subjects: readonly Subject[]): Promise<Report> {
@@ -43,12 +42,14 @@ async function measure(plan: Plan, subjects: readonly Subject[]): Promise<Report
   const idle = wantsMemory ? await idleMemory(cases, [...subjects, 'openvpn']) : undefined;
   const results = await hold(await cases.build(), plan, quiet, text => console.log(text));
   for (const [contest, samples] of results) table.push(...lines(contest, samples));
+  table.push(...peerMemory(cases));
   if (idle !== undefined) table.push(...(await memory(cases, subjects, idle)));
   if (rows.has('handshake')) table.push(...(await handshakes(cases, subjects)));
   await cases.verify();
   for (const complaint of await cases.close()) console.error(complaint);
   const samples = [...results].map(([{ title }, of]) => ({ title, entrants: Object.fromEntries(of) }));
-  return { lines: table, quiet, samples, offload: rows.has('guest') ? await measureOffload() : undefined };
+  if (rows.has('guest')) table.push(...(await measureOffload()));
+  return { lines: table, quiet, samples };
 }
 
 function print(plan: Plan, about: Record<string, string | number>, report: Report): void {
@@ -60,11 +61,6 @@ function print(plan: Plan, about: Record<string, string | number>, report: Repor
     'CPU s/GB: both daemons, generator, receiver and softirq threads (sending+receiving daemon alone)',
   );
   console.log(report.quiet.verdict());
-  const { ratio } = report.offload ?? {};
-  if (ratio !== undefined) {
-    const range = `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)}-${ratio.max.toFixed(2)})`;
-    console.log(`guest with the ovpn module, TCP: ovpnd kernel plane by OpenVPN 2.7 with DCO: ${range}`);
-  }
   const kib = Object.entries(sizes()).map(([path, size]) => `${path} ${(size / 1024).toFixed(0)} KiB`);
   console.log(`sizes: ${kib.join(', ')}`);
   for (const [name, value] of Object.entries(about)) console.log(`${name}: ${value}`);

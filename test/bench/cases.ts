@@ -25,10 +25,17 @@ const TUNED_STOCK = 'openvpn tuned';
 const WIREGUARD = 'wireguard-go';
 /** Mbit/s beside which a ping is measured: stock carries it, too. */
 const LOAD_MBIT = 200;
-const CROWD = 1000;
+export const CROWD = 1000;
 const STORM_RATE = 50;
 const GATHER_MS = 240_000;
 const STORM_LEAD_MS = 300;
+
+/** A server with one peer and one with CROWD of them. */
+interface Crowd {
+  readonly subject: Subject;
+  readonly alone: Site;
+  readonly among: Site;
+}
 
 type Measure = (seconds: number) => Promise<Sample>;
 
@@ -38,8 +45,7 @@ export class Cases {
   private readonly plan: Plan;
   private readonly subjects: readonly Subject[];
   private readonly say: (text: string) => void;
-  /** How many peers a server must have from its building to the end. */
-  private readonly crowded = new Map<Site, number>();
+  readonly crowds: Crowd[] = [];
 
   constructor(plan: Plan, subjects: readonly Subject[], say: (text: string) => void) {
     this.plan = plan;
@@ -69,10 +75,10 @@ export class Cases {
 
   /** Throws when a kernel has seen a bad checksum or a peer of the crowd is gone: then no figure counts. */
   async verify(): Promise<void> {
-    for (const [site, wanted] of this.crowded) {
-      const { peers } = (await site.server?.status()) ?? {};
+    for (const { among } of this.crowds) {
+      const { peers } = (await among.server?.status()) ?? {};
       const count = Array.isArray(peers) ? peers.length : 0;
-      if (count !== wanted) throw new Error(`${site.name}: ${count} of ${wanted} peers are connected`);
+      if (count !== CROWD) throw new Error(`${among.name}: ${count} of ${CROWD} peers are connected`);
     }
     for (const site of this.sites.values()) {
       const errors = await site.checksumErrors();
@@ -246,7 +252,7 @@ export class Cases {
       const among = await this.lonely(subject, `${CROWD} peers`);
       this.say(`${subject.title}: connecting ${CROWD} peers`);
       const crowd = await this.clients(among, CROWD - 1);
-      this.crowded.set(among, CROWD);
+      this.crowds.push({ subject, alone, among });
       entrants.set(alone.name, seconds => tcp(alone, seconds));
       entrants.set(among.name, seconds => tcp(among, seconds, { pids: [crowd.pid] }));
       comparisons.push({ ours: among.name, theirs: alone.name, target: { ratio: 0.9 } });

@@ -8,17 +8,15 @@ import { SERVER4, up } from '../kernel/harness/ends.ts';
 import { Guest } from '../kernel/harness/guest.ts';
 import { missing } from '../kernel/harness/need.ts';
 import { Scene } from '../kernel/harness/scene.ts';
-import { type Spread, spread } from './statistics.ts';
+import { type Line, lines } from './contest.ts';
+import { rotated } from './statistics.ts';
+import type { Sample } from './traffic.ts';
 
 const ROUNDS = 5;
 const SECONDS = 4;
 
-export interface OffloadResult {
-  readonly ovpndMbitPerS: Spread;
-  readonly openvpnMbitPerS: Spread;
-  /** ovpnd's throughput by OpenVPN's, round by round. */
-  readonly ratio: Spread;
-}
+const OURS = 'ovpnd kernel';
+const THEIRS = 'openvpn 2.7 DCO';
 
 async function throughput(scene: Scene, { wire }: Tunnel): Promise<number> {
   const server = scene.spawn('iperf3', wire.left, ['iperf3', '-s', '-1', '--forceflush', '-B', SERVER4]);
@@ -29,41 +27,36 @@ async function throughput(scene: Scene, { wire }: Tunnel): Promise<number> {
   return report.end.sum_received.bits_per_second / 1e6;
 }
 
-async function compare(scene: Scene, other: Scene): Promise<OffloadResult> {
+async function compare(scene: Scene, other: Scene): Promise<Line[]> {
   const open = (where: Scene, kind: Kind): Promise<Tunnel> => up(where, { server: kind, client: kind });
   const ours = await open(scene, 'kernel');
   const theirs = await open(other, 'dco');
-  const rounds: { ovpnd: number; openvpn: number }[] = [];
-  for (let i = 0; i < ROUNDS; i++) {
-    const measure = {
-      ovpnd: () => throughput(scene, ours),
-      openvpn: () => throughput(other, theirs),
-    };
-    const figures = { ovpnd: 0, openvpn: 0 };
+  const measures = [
+    [OURS, () => throughput(scene, ours)],
+    [THEIRS, () => throughput(other, theirs)],
+  ] as const;
+  const samples = new Map(measures.map(([name]) => [name as string, [] as Sample[]]));
+  for (let round = 0; round < ROUNDS; round++) {
     // The one that goes first changes: emulation warms up.
-    for (const name of i % 2 === 0 ? (['ovpnd', 'openvpn'] as const) : (['openvpn', 'ovpnd'] as const)) {
-      figures[name] = await measure[name]();
+    for (const [name, measure] of rotated(measures, round)) {
+      samples.get(name)!.push({ value: await measure(), foreignCores: 0 });
     }
-    rounds.push(figures);
-    console.log(
-      `round ${i + 1}, guest: ovpnd kernel ${figures.ovpnd.toFixed(0)}, DCO ${figures.openvpn.toFixed(0)} Mbit/s`,
-    );
+    const texts = [...samples].map(([name, of]) => `${name} ${of.at(-1)!.value.toFixed(0)}`);
+    console.log(`round ${round + 1}: guest: ${texts.join(', ')} Mbit/s`);
   }
-  return {
-    ovpndMbitPerS: spread(rounds.map(round => round.ovpnd)),
-    openvpnMbitPerS: spread(rounds.map(round => round.openvpn)),
-    ratio: spread(rounds.map(round => round.ovpnd / round.openvpn)),
-  };
+  const comparisons = [{ ours: OURS, theirs: THEIRS }];
+  const title = 'in a guest with the ovpn module, TCP';
+  return lines({ row: 'guest', title, unit: 'Mbit/s', entrants: new Map(), comparisons }, samples);
 }
 
-/** undefined, with a word why, where the guest cannot be had. */
-export async function measureOffload(): Promise<OffloadResult | undefined> {
+/** No line, and a word why, where the guest cannot be had. */
+export async function measureOffload(): Promise<Line[]> {
   const lacking = missing();
   if (lacking !== undefined) {
     console.log(`kernel plane beside DCO: not measured, missing: ${lacking}`);
-    return undefined;
+    return [];
   }
-  let result: OffloadResult | undefined;
+  let result: Line[] = [];
   await Scene.run(scene =>
     Scene.run(async other => {
       result = await compare(scene, other);

@@ -10,7 +10,7 @@ import { pki } from '../interop/harness/pki.ts';
 import { run } from '../interop/harness/process.ts';
 import { startClient, startServer } from '../interop/harness/tunnel.ts';
 import { World } from '../interop/harness/world.ts';
-import type { Cases } from './cases.ts';
+import { type Cases, CROWD } from './cases.ts';
 import { type Line, lines } from './contest.ts';
 import { cpuS, memoryKiB } from './meter.ts';
 import type { Plan, Subject } from './plan.ts';
@@ -22,6 +22,7 @@ const STOCK = 'openvpn';
 const STARTS = 7;
 const HANDSHAKES = 20;
 const MEMORY_MAX_MIB = 8;
+const PEER_MAX_KIB = 24;
 
 const titleOf = (daemon: Daemon): string => (daemon === 'openvpn' ? STOCK : daemon.title);
 const sampleOf = (value: number): Sample => ({ value, foreignCores: 0 });
@@ -66,6 +67,17 @@ export async function memory(
     ...versus({ ...about, title: 'memory of a server, 1 peer, idle' }, subjects, idle),
     ...versus({ ...about, title: 'memory of a server, 1 peer, most in this run' }, subjects, peak),
   ];
+}
+
+/** KiB that each further connected peer takes of a server that has had the crowd. */
+export function peerMemory({ crowds }: Cases): Line[] {
+  return crowds.flatMap(({ subject, alone, among }) => {
+    const [one = 0, many = 0] = [alone, among].map(site => memoryKiB(site.daemons[1].pid).resident);
+    const samples = new Map([[subject.title, [sampleOf((many - one) / (CROWD - 1))]]]);
+    const comparisons = [{ ours: subject.title, target: { most: PEER_MAX_KIB } }];
+    const title = 'memory of each further peer';
+    return lines({ row: 'crowd', title, unit: 'KiB', entrants: new Map(), comparisons }, samples);
+  });
 }
 
 /**
