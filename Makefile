@@ -19,12 +19,16 @@ BUNDLE_SOURCES := $(shell find src -name '*.ts')
 build/ovpnd.js: node_modules/.done scripts/bundle.mjs $(BUNDLE_SOURCES)
 	@echo 'build $@'; node scripts/bundle.mjs
 
-build: build/ovpnd build/ovpnd.js build/shim.node
+# Where the results are; TLS=mbedtls takes Mbed TLS for OpenSSL.
+TLS ?= openssl
+RESULTS := $(if $(filter mbedtls,$(TLS)),build/mbedtls,build)
+
+build: $(RESULTS)/ovpnd build/ovpnd.js $(RESULTS)/shim.node
 
 demo: build
 	@test/interop/demo
 
-test: build lint build/asan/ovpnd build/asan/shim.node
+test: build lint build/asan/ovpnd build/asan/shim.node build/mbedtls/ovpnd build/mbedtls/shim.node
 	@scripts/kernel
 	@node scripts/test.mjs
 

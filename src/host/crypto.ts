@@ -11,7 +11,7 @@ import {
   type Random,
 } from '../core/crypto.ts';
 import type { PrivateKeys } from './host.ts';
-import { demand, type RawShim } from './raw.ts';
+import { demand, failure, type RawShim } from './raw.ts';
 
 class ShimAead implements Aead {
   readonly #shim: RawShim;
@@ -41,7 +41,7 @@ class ShimAead implements Aead {
   }
 }
 
-/** Crypto from OpenSSL through the shim. */
+/** Crypto of the TLS library, through the shim. */
 export function shimCrypto(shim: RawShim): Crypto {
   return {
     aead: (cipher, key) => new ShimAead(shim, cipher, key),
@@ -52,14 +52,19 @@ export function shimCrypto(shim: RawShim): Crypto {
   };
 }
 
-/** The library's generator; throws when it has no entropy. */
+/** The kernel's generator. */
 export function shimRandom(shim: RawShim): Random {
   return length => demand<Uint8Array>(shim, 'random_bytes', shim.random_bytes(length));
 }
 
 export function shimPrivateKeys(shim: RawShim): PrivateKeys {
   return {
-    generate: kind => demand<Uint8Array>(shim, 'pkey_generate', shim.pkey_generate(kind)),
+    generate: kind => {
+      const made = shim.pkey_generate(kind);
+      if (typeof made === 'number' && failure(shim, 'pkey_generate', made).code === 'ENOSYS')
+        return undefined;
+      return demand<Uint8Array>(shim, 'pkey_generate', made);
+    },
     isKey: pem => typeof shim.pkey_public(pem) !== 'number',
     publicKey: pem => demand<Uint8Array>(shim, 'pkey_public', shim.pkey_public(pem)),
     sign: (pem, data) => demand<Uint8Array>(shim, 'pkey_sign', shim.pkey_sign(pem, data)),

@@ -195,8 +195,8 @@ export type KeyKind = 'P-256' | 'P-384' | 'Ed25519';
 
 /** Making keys and signing with them. All throw when the library refuses. */
 export interface PrivateKeys {
-  /** A fresh key in PKCS #8, DER; the caller wipes it. */
-  generate(kind: KeyKind): Uint8Array;
+  /** A fresh key in PKCS #8, DER; the caller wipes it. undefined: the TLS library has no such keys. */
+  generate(kind: KeyKind): Uint8Array | undefined;
   /** Whether this is a private key in PEM form, without password. */
   isKey(pem: Uint8Array): boolean;
   /** SubjectPublicKeyInfo, DER. */

@@ -110,9 +110,10 @@ export class Authority {
         return refusal(`${this.#path(name)} is there already; nothing was changed`);
       }
     }
+    const key = this.#newKey(kind);
+    if (isRefusal(key)) return key;
     const wrong = this.#clock() ?? this.#makeDirectories(directory);
     if (wrong !== undefined) return wrong;
-    const key = this.#newKey(kind);
     const certificate = this.#certificate(`${serverName} CA`, 'ca', CA_DAYS, key, { key });
     const failure =
       this.#write('ca.key', key, SECRET_MODE) ??
@@ -136,8 +137,9 @@ export class Authority {
     return this.#ground.wallS() < CLOCK_MIN_S ? refusal('the clock is not set; set it first') : undefined;
   }
 
-  #newKey(kind: KeyKind): Uint8Array {
+  #newKey(kind: KeyKind): Uint8Array | Refusal {
     const der = this.#ground.keys.generate(kind);
+    if (der === undefined) return refusal(`the TLS library of this ovpnd has no ${kind} keys`);
     const pem = toPem('PRIVATE KEY', der);
     der.fill(0);
     return pem;
@@ -193,6 +195,7 @@ export class Authority {
     const issuer = this.#issuer();
     if (isRefusal(issuer)) return issuer;
     const key = this.#newKey(kindOf(this.#ground.keys.publicKey(issuer.key)));
+    if (isRefusal(key)) return key;
     const certificate = this.#certificate(commonName, usage, days, key, issuer);
     issuer.key.fill(0);
     const info = readCertificate(certificate)!;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The process and the machine: output, log, identity, names of errors, randomness. */
 #include <fcntl.h>
-#include <openssl/rand.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/random.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -120,6 +120,21 @@ static int64_t error_text(struct shim_call *call)
 	return 0;
 }
 
+int shim_random(uint8_t *out, size_t length)
+{
+	while (length > 0) {
+		ssize_t got = getrandom(out, length, 0);
+
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		if (got > 0) {
+			out += got;
+			length -= got;
+		}
+	}
+	return 0;
+}
+
 static int64_t random_bytes(struct shim_call *call)
 {
 	int64_t length = call->in[0].number;
@@ -130,7 +145,7 @@ static int64_t random_bytes(struct shim_call *call)
 	out = shim_result_bytes(call, length);
 	if (!out)
 		return -ENOMEM;
-	return length == 0 || RAND_bytes(out, length) == 1 ? 0 : -EIO;
+	return shim_random(out, length);
 }
 
 const struct shim_entry shim_process[] = {

@@ -66,6 +66,9 @@ void shim_result_text(struct shim_call *call, const char *text, size_t length);
 /* A JavaScript array. */
 void shim_result_numbers(struct shim_call *call, const int64_t *numbers, size_t count);
 
+/* From the kernel, which blocks until it has gathered enough after a boot; -errno. */
+int shim_random(uint8_t *out, size_t length);
+
 /* What a handle stands for. */
 enum shim_kind {
 	SHIM_FREE,

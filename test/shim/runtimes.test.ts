@@ -6,20 +6,13 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { makeAuthority, makeLeaf } from './certificates.ts';
-import { temporary } from './support.ts';
+import { build, temporary } from './support.ts';
 
 function bundle(): string {
   const out = temporary('smoke.js');
   const words = ['test/shim/smoke.ts', '--bundle', '--format=iife', '--platform=neutral', '--target=es2022'];
   execFileSync('node_modules/.bin/esbuild', [...words, '--log-level=warning', `--outfile=${out}`]);
   return out;
-}
-
-function build(target: string): string {
-  // A make that runs these tests is no parent of this one.
-  const env = { ...process.env, MAKEFLAGS: '' };
-  execFileSync('make', [target], { env, stdio: ['ignore', 'ignore', 'inherit'] });
-  return target;
 }
 
 /** Runs a script with words; standard output, standard error and status. */
@@ -57,7 +50,9 @@ describe('the same script in every runtime', () => {
     if (!CAN_UNSHARE) console.log('      without TUN devices: no root, /dev/net/tun or unshare -n');
   });
 
-  for (const target of ['build/ovpnd-run', 'build/asan/ovpnd-run']) {
+  for (const target of ['build', 'build/asan', 'build/mbedtls', 'build/mbedtls/asan'].map(
+    path => `${path}/ovpnd-run`,
+  )) {
     it(`QuickJS: ${target}`, function () {
       this.timeout(600_000);
       const done = runSmoke([build(target), smoke], { ASAN_OPTIONS: 'detect_leaks=1' });
@@ -67,11 +62,14 @@ describe('the same script in every runtime', () => {
     });
   }
 
-  it('Node: build/shim.node', () => {
-    const done = runSmoke([process.execPath, smoke], { OVPND_SHIM: build('build/shim.node') });
-    assert.equal(done.stdout, 'smoke ok node\n', done.stderr);
-    assert.equal(done.status, 0);
-  });
+  for (const target of ['build/shim.node', 'build/mbedtls/shim.node']) {
+    it(`Node: ${target}`, function () {
+      this.timeout(600_000);
+      const done = runSmoke([process.execPath, smoke], { OVPND_SHIM: build(target) });
+      assert.equal(done.stdout, 'smoke ok node\n', done.stderr);
+      assert.equal(done.status, 0);
+    });
+  }
 
   it('Node: build/asan/shim.node', function () {
     this.timeout(600_000);

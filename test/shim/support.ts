@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the shim's tests share: a host, temporary folders, results that must be good.
 
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +19,33 @@ export function newHost(): Host {
 
 export function rawShim(): RawShim {
   return currentRuntime().shim;
+}
+
+/**
+ * The host of a TLS server, where it is another library's (test/shim/mbedtls.test.ts sets the variable), else a
+ * host as any.
+ */
+export function serverHost(): Host {
+  const path = process.env.OVPND_SERVER_SHIM;
+  if (path === undefined) return newHost();
+  const module = { exports: {} };
+  process.dlopen(module, path);
+  return shimHost({ ...currentRuntime(), shim: module.exports as RawShim });
+}
+
+/** Which library the client's and the server's shim were built with. */
+export function libraries(): { client: 'openssl' | 'mbedtls'; server: 'openssl' | 'mbedtls' } {
+  const of = (path: string | undefined) => (path?.includes('mbedtls') ? 'mbedtls' : 'openssl');
+  const client = process.env.OVPND_SHIM;
+  return { client: of(client), server: of(process.env.OVPND_SERVER_SHIM ?? client) };
+}
+
+/** Makes a target and returns it. */
+export function build(target: string): string {
+  // A make that runs these tests is no parent of this one.
+  const env = { ...process.env, MAKEFLAGS: '' };
+  execFileSync('make', [target], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  return target;
 }
 
 /** A folder that vanishes with the process. */

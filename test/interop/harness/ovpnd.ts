@@ -7,19 +7,21 @@ import type { Namespace } from './namespace.ts';
 import { Process } from './process.ts';
 import type { World } from './world.ts';
 
-/** quickjs: build/ovpnd; node: the same bundle; asan: build/ovpnd with AddressSanitizer and UBSan. */
-export type Runtime = 'quickjs' | 'node' | 'asan';
+/** quickjs: build/ovpnd; node: the same bundle; asan: with AddressSanitizer and UBSan; mbedtls: for OpenSSL, Mbed TLS. */
+export type Runtime = 'quickjs' | 'node' | 'asan' | 'mbedtls';
 
 const COMMANDS: Record<Runtime, readonly string[]> = {
   quickjs: [resolve('build/ovpnd')],
   node: [process.execPath, resolve('build/ovpnd.js')],
   asan: [resolve('build/asan/ovpnd')],
+  mbedtls: [resolve('build/mbedtls/ovpnd')],
 };
 
 const FILES: Record<Runtime, readonly string[]> = {
   quickjs: ['build/ovpnd'],
   node: ['build/ovpnd.js', 'build/shim.node'],
   asan: ['build/asan/ovpnd'],
+  mbedtls: ['build/mbedtls/ovpnd'],
 };
 
 /** What a run with this runtime lacks. */

@@ -52,7 +52,13 @@ export async function works(world: World, ends: Ends, agreement: Agreement): Pro
   }
 }
 
-const NAMES = { quickjs: 'ovpnd', node: 'ovpnd on Node', asan: 'ovpnd with sanitizers', openvpn: 'openvpn' };
+const NAMES = {
+  quickjs: 'ovpnd',
+  node: 'ovpnd on Node',
+  asan: 'ovpnd with sanitizers',
+  mbedtls: 'ovpnd with Mbed TLS',
+  openvpn: 'openvpn',
+};
 
 /** `ovpnd server, openvpn client`. */
 export function describeEnds(ends: Ends): string {

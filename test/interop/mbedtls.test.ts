@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// ovpnd with Mbed TLS against stock OpenVPN and against itself with OpenSSL: each cipher, wrapping, TLS version and
+// transport at least once in each role, and what a refused peer hears.
+
+import { ok } from 'node:assert';
+import { reach } from './harness/ping.ts';
+import { pki } from './harness/pki.ts';
+import { type Row, table } from './harness/rows.ts';
+import { type Agreement, type Ends, SERVER4, startClient, startServer } from './harness/tunnel.ts';
+import { describeEnds, up, worksRow } from './harness/works.ts';
+
+const PAIRS: readonly Ends[] = [
+  { server: 'mbedtls', client: 'openvpn' },
+  { server: 'openvpn', client: 'mbedtls' },
+  { server: 'mbedtls', client: 'quickjs' },
+  { server: 'quickjs', client: 'mbedtls' },
+];
+
+const AGREEMENTS: readonly Agreement[] = [
+  { cipher: 'AES-128-GCM', wrap: 'none', tls: '1.3', family: 4 },
+  { cipher: 'AES-192-GCM', wrap: 'tls-auth', tls: '1.2', family: 6 },
+  { cipher: 'AES-256-GCM', wrap: 'tls-crypt', tls: '1.3', family: 6 },
+  { cipher: 'CHACHA20-POLY1305', wrap: 'tls-crypt', tls: '1.2', family: 4 },
+  { cipher: 'AES-256-GCM', wrap: 'tls-crypt', tls: '1.3', family: 4, transport: 'tcp' },
+];
+
+/** Handshakes every two seconds: each ends a session of the library and begins another. */
+function renegotiates(ends: Ends): Row {
+  return {
+    title: `${describeEnds(ends)}: renegotiates`,
+    runtimes: ['mbedtls'],
+    body: async world => {
+      const often = { options: { reneg_sec: '2' }, lines: ['reneg-sec 2 2'] };
+      const { wire, server, client } = await up(
+        world,
+        ends,
+        { wrap: 'tls-crypt' },
+        { server: often, client: often },
+      );
+      const stock = server.kind === 'openvpn' ? server : client;
+      await stock.process.line(/Control Channel: TLS/, 20_000, stock.process.lines.length);
+      await stock.process.line(/Control Channel: TLS/, 20_000, stock.process.lines.length);
+      await reach(world, wire.right, SERVER4);
+    },
+  };
+}
+
+function refuses(tls: '1.2' | '1.3'): Row {
+  return {
+    title: `a stranger is told why, in TLS ${tls}`,
+    runtimes: ['mbedtls'],
+    body: async world => {
+      const keys = await pki();
+      const wire = await world.pair();
+      const server = await startServer(world, wire.left, keys, 'mbedtls', { tls });
+      const lines = ['tls-exit', 'connect-retry-max 1', 'hand-window 8'];
+      const identity = { ...keys.strangeClient, ca: keys.server.ca };
+      const client = startClient(world, wire, keys, 'openvpn', { tls }, { lines, identity });
+      client.process.isEnding = true;
+      await server.process.line(/unable to get local issuer certificate/, 15_000);
+      await client.process.line(/fatal SSL alert: unknown CA|alert unknown ca/, 15_000);
+      ok(server.process.find(/client connected/) === undefined);
+    },
+  };
+}
+
+for (const ends of PAIRS) {
+  const rows = AGREEMENTS.map(agreement => worksRow(ends, agreement));
+  const isStock = ends.server === 'openvpn' || ends.client === 'openvpn';
+  table(`Mbed TLS, ${describeEnds(ends)}`, { atOnce: 5 }, [
+    ...rows,
+    ...(isStock ? [renegotiates(ends)] : []),
+  ]);
+}
+table('Mbed TLS, refusals', { atOnce: 2 }, [refuses('1.2'), refuses('1.3')]);
