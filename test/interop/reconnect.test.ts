@@ -2,7 +2,7 @@
 // Ends that die, move or leave: the other end notices and the tunnel is back.
 
 import { ok, strictEqual } from 'node:assert';
-import { UP } from './harness/openvpn.ts';
+import { isStock, UP } from './harness/openvpn.ts';
 import { peerNames } from './harness/peers.ts';
 import { ping, reach, SteadyPing } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
@@ -74,7 +74,7 @@ function float(ends: Ends, family: 4 | 6): Row {
       const { sent, received } = await steady.stop();
       ok(received >= sent - 5, `${received} of ${sent}`);
       // The same session went on: one handshake in all.
-      if (server.kind === 'openvpn') strictEqual(server.process.count(/Control Channel: TLS/), 1);
+      if (isStock(server.kind)) strictEqual(server.process.count(/Control Channel: TLS/), 1);
       else strictEqual((await peerNames(server.ovpnd!)).length, 1);
       // The server says where the client is now.
       await server.process.line(

@@ -3,6 +3,7 @@
 // lost at a key switch fails the row.
 
 import { deepStrictEqual, ok } from 'node:assert';
+import { isStock } from './harness/openvpn.ts';
 import { ping } from './harness/ping.ts';
 import { type Row, table } from './harness/rows.ts';
 import { type Ends, type Extra, runtimesOf, SERVER4 } from './harness/tunnel.ts';
@@ -34,7 +35,7 @@ function row(ends: Ends, starter: 'server' | 'client'): Row {
       deepStrictEqual(upward, { sent: COUNT, received: COUNT });
       deepStrictEqual(down, { sent: COUNT / 2, received: COUNT / 2 });
       for (const { kind, process } of [server, client]) {
-        if (kind !== 'openvpn') continue;
+        if (!isStock(kind)) continue;
         const channels = process.count(/Control Channel: TLS/);
         ok(channels >= 10, `${channels} handshakes in a minute`);
         ok(process.count(/Peer Connection Initiated/) <= channels);

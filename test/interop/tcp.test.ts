@@ -4,6 +4,7 @@
 
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
 import { hasTcpPort, hasUdpPort, type Wire } from './harness/namespace.ts';
+import { isStock } from './harness/openvpn.ts';
 import { peerNames } from './harness/peers.ts';
 import { ping, pingAll, reach } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
@@ -79,7 +80,7 @@ function renegotiation(ends: Ends, starter: 'server' | 'client'): Row {
         { sent: count, received: count },
       ]);
       for (const { kind, process } of [server, client]) {
-        if (kind !== 'openvpn') continue;
+        if (!isStock(kind)) continue;
         ok(process.count(/Control Channel: TLS/) >= 3, 'renegotiated');
         ok(process.find(/SIGUSR1|Inactivity timeout|Connection reset/) === undefined, 'it reconnected');
       }

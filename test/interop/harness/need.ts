@@ -4,6 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { isStock, missingStock, type Stock } from './openvpn.ts';
 import { missingFiles, type Runtime } from './ovpnd.ts';
 
 function has(command: string): boolean {
@@ -44,7 +45,8 @@ function missingInMachine(): string[] {
   return machine;
 }
 
-/** What is missing to run rows with these runtimes of ovpnd; empty: nothing. */
-export function missing(runtimes: readonly Runtime[]): string[] {
-  return [...missingInMachine(), ...runtimes.flatMap(missingFiles)];
+/** What is missing to run rows with these ends; empty: nothing. */
+export function missing(ends: readonly (Runtime | Stock)[]): string[] {
+  const files = ends.flatMap(end => (isStock(end) ? missingStock(end) : missingFiles(end)));
+  return [...missingInMachine(), ...files];
 }

@@ -2,8 +2,8 @@
 // Stock OpenVPN as the other end. Every option stands in a configuration file written here; the machine's own
 // /etc/openvpn is never read.
 
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { Namespace } from './namespace.ts';
 import type { Identity } from './pki.ts';
 import type { Process } from './process.ts';
@@ -11,8 +11,33 @@ import type { World } from './world.ts';
 
 export const UP = /Initialization Sequence Completed/;
 
+/** openvpn: the machine's; openvpn-2.7: Debian sid's, which scripts/kernel unpacks. */
+export type Stock = 'openvpn' | 'openvpn-2.7';
+
+const ROOT = resolve('build/kernel/root/usr');
+const LOADER = join(ROOT, 'lib64/ld-linux-x86-64.so.2');
+const PROGRAM = join(ROOT, 'sbin/openvpn');
+
+/** The program and its first words; 2.7 runs with the libraries it was linked against. */
+export function stockCommand(kind: Stock): readonly string[] {
+  if (kind === 'openvpn') return ['openvpn'];
+  const libraries = join(ROOT, 'lib/x86_64-linux-gnu');
+  return [LOADER, '--argv0', 'openvpn', '--library-path', libraries, PROGRAM];
+}
+
+export function isStock(kind: string): kind is Stock {
+  return kind === 'openvpn' || kind === 'openvpn-2.7';
+}
+
+/** What a row with this stock end lacks beyond the machine's own programs. */
+export function missingStock(kind: Stock): string[] {
+  return kind === 'openvpn' || existsSync(PROGRAM) ? [] : ['OpenVPN 2.7 (scripts/kernel)'];
+}
+
 export interface StockOptions {
   readonly name: string;
+  /** Default openvpn. */
+  readonly kind?: Stock;
   readonly identity: Identity;
   /** More configuration lines; a line replaces one of the same first word that was written before. */
   readonly lines: readonly string[];
@@ -52,5 +77,9 @@ function configuration(options: StockOptions): string {
 export function startStock(world: World, namespace: Namespace, options: StockOptions): Process {
   const path = join(world.dir, `${options.name}.conf`);
   writeFileSync(path, configuration(options));
-  return world.spawn(`openvpn ${options.name}`, namespace, ['openvpn', '--config', path]);
+  return world.spawn(`openvpn ${options.name}`, namespace, [
+    ...stockCommand(options.kind ?? 'openvpn'),
+    '--config',
+    path,
+  ]);
 }

@@ -3,14 +3,15 @@
 // OVPND_ROW=regex keeps only the rows whose full title matches.
 
 import { missing } from './need.ts';
+import type { Stock } from './openvpn.ts';
 import type { Runtime } from './ovpnd.ts';
 import { inWorld, type World } from './world.ts';
 
 export interface Row {
   readonly title: string;
   readonly body: (world: World) => Promise<void>;
-  /** Runtimes of ovpnd it needs. */
-  readonly runtimes: readonly Runtime[];
+  /** Runtimes of ovpnd it needs, and versions of OpenVPN. */
+  readonly runtimes: readonly (Runtime | Stock)[];
   /** Milliseconds, from when its turn to be reported comes. */
   readonly timeoutMs?: number;
 }

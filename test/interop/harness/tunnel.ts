@@ -4,14 +4,14 @@
 
 import type { Namespace, Wire } from './namespace.ts';
 import { hasTcpPort, hasUdpPort } from './namespace.ts';
-import { STOCK_CLIENT, STOCK_SERVER, startStock, UP } from './openvpn.ts';
+import { isStock, STOCK_CLIENT, STOCK_SERVER, type Stock, startStock, UP } from './openvpn.ts';
 import { type Options, Ovpnd, type RunOptions, type Runtime, type Section } from './ovpnd.ts';
 import type { Identity, Pki } from './pki.ts';
 import type { Process } from './process.ts';
 import type { World } from './world.ts';
 
 export type Wrap = 'none' | 'tls-auth' | 'tls-crypt';
-export type Kind = Runtime | 'openvpn';
+export type Kind = Runtime | Stock;
 
 export const SERVER4 = '10.8.0.1';
 export const SERVER6 = 'fd42:8::1';
@@ -115,10 +115,15 @@ export async function startServer(
   agreement: Agreement,
   extra: Extra = {},
 ): Promise<End> {
-  if (kind === 'openvpn') {
+  if (isStock(kind)) {
     const lines = [...STOCK_SERVER, ...stockLines(pki, agreement, 'server', extra), ...(extra.lines ?? [])];
     const identity = extra.identity ?? pki.server;
-    const process = startStock(world, namespace, { name: `server-${namespace.name}`, identity, lines });
+    const process = startStock(world, namespace, {
+      kind,
+      name: `server-${namespace.name}`,
+      identity,
+      lines,
+    });
     await process.line(UP);
     return { kind, process, device: 'tun0' };
   }
@@ -151,7 +156,7 @@ export function startClient(
 ): End {
   const number = extra.number ?? 0;
   const remote = extra.remote ?? (agreement.family === 6 ? wire.left6 : wire.left4);
-  if (kind === 'openvpn') {
+  if (isStock(kind)) {
     const address = `remote ${remote} 1194`;
     const lines = [
       ...STOCK_CLIENT,
@@ -161,7 +166,7 @@ export function startClient(
     ];
     const identity = extra.identity ?? pki.clients[number]!;
     const name = `client${number}-${wire.right.name}`;
-    return { kind, process: startStock(world, wire.right, { name, identity, lines }), device: 'tun0' };
+    return { kind, process: startStock(world, wire.right, { kind, name, identity, lines }), device: 'tun0' };
   }
   const sections = clientSections(pki, agreement, remote, number, extra);
   const ovpnd = new Ovpnd(world, wire.right, sections, { ...extra.run, runtime: kind });
@@ -173,8 +178,7 @@ export interface Ends {
   readonly client: Kind;
 }
 
-/** The ovpnd runtimes among them: what a row needs to be built. */
-export function runtimesOf(ends: Ends): Runtime[] {
-  const kinds = new Set([ends.server, ends.client]);
-  return [...kinds].filter((kind): kind is Runtime => kind !== 'openvpn');
+/** What a row needs: runtimes of ovpnd, versions of OpenVPN. */
+export function runtimesOf(ends: Ends): Kind[] {
+  return [...new Set([ends.server, ends.client])];
 }

@@ -2,6 +2,7 @@
 // The row most others begin with: bring a tunnel up, pass traffic, and see that both ends agreed on what was asked.
 
 import type { Wire } from './namespace.ts';
+import { isStock } from './openvpn.ts';
 import { pingAll, reach } from './ping.ts';
 import { pki } from './pki.ts';
 import type { Row } from './rows.ts';
@@ -45,7 +46,7 @@ export async function works(world: World, ends: Ends, agreement: Agreement): Pro
   await pingAll(wire.right, SERVER_ADDRESSES);
   const { cipher, tls } = agreement;
   for (const end of [server, client]) {
-    if (end.kind !== 'openvpn') continue;
+    if (!isStock(end.kind)) continue;
     // Waits: openvpn buffers what it says.
     if (tls !== undefined) await end.process.line(new RegExp(`Control Channel: TLSv${tls},`), 3000);
     if (cipher !== undefined) await end.process.line(new RegExp(`Data Channel: cipher '${cipher}'`), 3000);
@@ -58,6 +59,7 @@ const NAMES = {
   asan: 'ovpnd with sanitizers',
   mbedtls: 'ovpnd with Mbed TLS',
   openvpn: 'openvpn',
+  'openvpn-2.7': 'openvpn 2.7',
 };
 
 /** `ovpnd server, openvpn client`. */
