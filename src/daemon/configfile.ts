@@ -10,6 +10,9 @@ export const CONFIG_DIRECTORY = '/etc/config';
 export const KEY_DIRECTORY = '/etc/ovpnd';
 export const RUN_DIRECTORY = '/var/run/ovpnd';
 
+/** Where ubusd listens on OpenWrt. */
+export const UBUS_SOCKET = '/var/run/ubus/ubus.sock';
+
 export interface ConfigFile extends Config {
   readonly path: string;
 }

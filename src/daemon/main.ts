@@ -4,7 +4,7 @@
 import { currentHost } from '../host/current.ts';
 import type { Host } from '../host/host.ts';
 import { check, disconnect, reload, status } from './commands.ts';
-import { CONFIG_DIRECTORY, KEY_DIRECTORY, RUN_DIRECTORY } from './configfile.ts';
+import { CONFIG_DIRECTORY, KEY_DIRECTORY, RUN_DIRECTORY, UBUS_SOCKET } from './configfile.ts';
 import { importProfileFile } from './importcommand.ts';
 import type { PkiTarget } from './pki.ts';
 import { exportCommand, pkiInit, pkiIssue, pkiList, pkiRenew, pkiRevoke } from './pkicommand.ts';
@@ -30,6 +30,7 @@ options
   -c DIR   directory of the configuration file 'ovpnd' (default ${CONFIG_DIRECTORY})
   -r DIR   directory of the running tunnels' sockets (default ${RUN_DIRECTORY})
   -k DIR   directory of key files, a folder for each tunnel (default ${KEY_DIRECTORY})
+  -u PATH  socket of ubusd (default ${UBUS_SOCKET})
 exit status: 0 done, 1 it failed, 64 the command line is wrong
 `;
 
@@ -43,12 +44,13 @@ interface CommandLine {
   readonly configDirectory: string;
   readonly runDirectory: string;
   readonly keyDirectory: string;
+  readonly ubusSocket: string;
 }
 
 interface Command {
   /** Words after the command's name, at least and at most. */
   readonly words: readonly [number, number];
-  /** Flags it takes beside -c, -r and -k. */
+  /** Flags it takes beside -c, -r, -k and -u. */
   readonly flags?: readonly string[];
   /** Options with a value that it takes beside these. */
   readonly values?: readonly string[];
@@ -77,8 +79,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     words: [1, 1],
     flags: ['-l'],
     section: 0,
-    run: (host, { words, flags, configDirectory, runDirectory }) =>
-      run(host, { tunnel: words[0]!, configDirectory, runDirectory, toSyslog: flags.has('-l') }),
+    run: (host, { words, flags, configDirectory, runDirectory, ubusSocket }) =>
+      run(host, { tunnel: words[0]!, configDirectory, runDirectory, ubusSocket, toSyslog: flags.has('-l') }),
   },
   check: { words: [0, 0], run: (host, { configDirectory }) => check(host, configDirectory) },
   status: {
@@ -147,7 +149,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 };
 
 /** Options with a value that every command takes, and all there are. */
-const COMMON: readonly string[] = ['-c', '-r', '-k'];
+const COMMON: readonly string[] = ['-c', '-r', '-k', '-u'];
 const VALUED = new Set([...COMMON, ...Object.values(COMMANDS).flatMap(({ values = [] }) => values)]);
 /** Options that are there or not. */
 const FLAGS: ReadonlySet<string> = new Set(['-l', '-n', '-h', '--help', '--json']);
@@ -174,6 +176,7 @@ function parseCommandLine(args: readonly string[]): CommandLine | undefined {
     configDirectory: values.get('-c') ?? CONFIG_DIRECTORY,
     runDirectory: values.get('-r') ?? RUN_DIRECTORY,
     keyDirectory: values.get('-k') ?? KEY_DIRECTORY,
+    ubusSocket: values.get('-u') ?? UBUS_SOCKET,
   };
 }
 

@@ -5,8 +5,9 @@ import { describe, type Host, isFailure } from '../host/host.ts';
 import { choosePlane } from '../plane/choose.ts';
 import type { KernelGround } from '../plane/kernelground.ts';
 import { nativeUnavailable } from '../plane/native.ts';
+import { type Bus, createBus } from '../ubus/bus.ts';
 import { listenUbus } from '../ubus/listen.ts';
-import { createUbusServer } from '../ubus/server.ts';
+import { createUbusServer, type ServedObject } from '../ubus/server.ts';
 import { type ClientConfig, formatProblem, type Problem, type ServerConfig } from '../uci/config.ts';
 import { keepRefused } from '../uci/diff.ts';
 import { type ConfigFile, readConfigFile } from './configfile.ts';
@@ -20,6 +21,7 @@ export interface RunOptions {
   readonly tunnel: string;
   readonly configDirectory: string;
   readonly runDirectory: string;
+  readonly ubusSocket: string;
   readonly toSyslog: boolean;
 }
 
@@ -97,15 +99,28 @@ class TunnelProcess {
   #tunnel: Tunnel | undefined;
   #isStopping = false;
   #closeControl: (() => void) | undefined;
+  readonly #bus: Bus;
 
   constructor(host: Host, options: RunOptions, loaded: Loaded) {
     this.#host = host;
     this.#options = options;
     this.#loaded = loaded;
     this.#log = createLog(host, options.tunnel, loaded.config.logLevel, options.toSyslog);
+    this.#bus = createBus({
+      loop: host.loop,
+      monotonicMs: () => host.monotonicMs(),
+      connect: () => host.connectUnix(options.ubusSocket),
+      report: (level, text) => this.#log.write(level, text),
+    });
   }
 
   run(): number {
+    const code = this.#run();
+    this.#bus.close();
+    return code;
+  }
+
+  #run(): number {
     const { config, material } = this.#loaded;
     const directory = this.#host.files.makeDirectory(this.#options.runDirectory, 0o755);
     if (directory !== undefined) return this.#fail(describe(directory));
@@ -133,6 +148,7 @@ class TunnelProcess {
       config,
       material,
       log: this.#log,
+      bus: this.#bus,
       runDirectory: this.#options.runDirectory,
       planesOff: choice.off,
       ...(ground && { ground }),
@@ -144,6 +160,7 @@ class TunnelProcess {
       return this.#fail(tunnel);
     }
     this.#tunnel = tunnel;
+    this.#bus.serve(this.#object(tunnel));
     for (const signal of ['INT', 'TERM'] as const) this.#host.loop.onSignal(signal, () => this.#stop());
     this.#host.loop.onSignal('HUP', () => this.#reload());
     this.#host.loop.run();
@@ -180,14 +197,9 @@ class TunnelProcess {
     }
     const listener = this.#host.listenUnix(path, 0o600);
     if (isFailure(listener)) return `${path}: ${describe(listener)}`;
-    const object = (): ReturnType<typeof controlObject> =>
-      controlObject({
-        host: this.#host,
-        tunnel: this.#tunnel!,
-        log: this.#log,
-        reload: () => this.#reload(),
-      });
-    const server = { connect: () => createUbusServer({ objects: [object()] }).connect() };
+    const server = {
+      connect: () => createUbusServer({ objects: [this.#object(this.#tunnel!)] }).connect(),
+    };
     this.#closeControl = listenUbus({
       loop: this.#host.loop,
       listener,
@@ -195,6 +207,10 @@ class TunnelProcess {
       monotonicMs: () => this.#host.monotonicMs(),
     });
     return undefined;
+  }
+
+  #object(tunnel: Tunnel): ServedObject {
+    return controlObject({ host: this.#host, tunnel, log: this.#log, reload: () => this.#reload() });
   }
 
   /** An invalid configuration changes nothing; a changed one restarts this tunnel. */

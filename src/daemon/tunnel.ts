@@ -4,7 +4,7 @@
 
 import type { Path } from '../core/address.ts';
 import { formatEndpoint } from '../core/address.ts';
-import type { CoreDeps, Effect, Event } from '../core/event.ts';
+import type { CoreDeps, Effect, Event, Notice } from '../core/event.ts';
 import { earlier } from '../core/event.ts';
 import type { WantedNetwork } from '../core/network.ts';
 import type { PlaneCommand } from '../core/plane.ts';
@@ -16,6 +16,7 @@ import { createJsPlane } from '../plane/js.ts';
 import { createKernelPlane, type KernelPlane } from '../plane/kernel.ts';
 import type { KernelGround } from '../plane/kernelground.ts';
 import type { PacketPlane, PlaneUnavailable } from '../plane/plane.ts';
+import type { Bus } from '../ubus/bus.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
 import { createDropReport, type DropReport } from './dropreport.ts';
 import { clientEndpoint, type Endpoint, serverEndpoint } from './endpoint.ts';
@@ -32,6 +33,8 @@ export interface TunnelParts {
   readonly config: ServerConfig | ClientConfig;
   readonly material: Material;
   readonly log: Log;
+  /** Other services; it outlives the tunnel. */
+  readonly bus: Bus;
   /** For the network state file; exists. */
   readonly runDirectory: string;
   /** Better planes that are off, and why. */
@@ -261,7 +264,7 @@ class RunningTunnel implements Tunnel {
       case 'setNet':
         return this.#applyNetwork(effect.network);
       case 'notify':
-        return this.#log.write(effect.notice.level, effect.notice.text);
+        return this.#notify(effect.notice);
       case 'send':
         return this.sockets.send(effect.path, effect.bytes, false);
       case 'setTimer':
@@ -281,6 +284,12 @@ class RunningTunnel implements Tunnel {
       case 'exit':
         return this.close();
     }
+  }
+
+  #notify({ level, text, peer, action }: Notice): void {
+    this.#log.write(level, text);
+    if (action === undefined) return;
+    this.#parts.bus.sendEvent('ovpnd.peer', { tunnel: this.config.name, peer: peer ?? '', action });
   }
 
   #command(command: PlaneCommand): void {

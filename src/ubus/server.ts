@@ -78,11 +78,12 @@ const EMPTY = new Uint8Array(0);
 interface Entry {
   readonly id: number;
   readonly path: string;
-  readonly methods: Map<string, Method>;
+  readonly methods: ServedObject['methods'];
   readonly signature: Uint8Array;
 }
 
-function signatureOf(object: ServedObject): Uint8Array {
+/** The SIGNATURE attribute of an object: for each method its arguments with the numbers of their types. */
+export function signatureOf(object: ServedObject): Uint8Array {
   const methods = Object.entries(object.methods).map(([name, method]) => [
     name,
     Object.fromEntries(Object.entries(method.args).map(([arg, type]) => [arg, SIGNATURE_TYPES[type]])),
@@ -101,7 +102,7 @@ export function createUbusServer(options: { objects: readonly ServedObject[] }):
     .map((object, i) => ({
       id: ID_FIRST + i,
       path: object.path,
-      methods: new Map(Object.entries(object.methods)),
+      methods: object.methods,
       signature: signatureOf(object),
     }));
   let nextClient = ID_FIRST + entries.length;
@@ -213,19 +214,31 @@ function invoke(entries: readonly Entry[], request: Message): Uint8Array {
   if (entry === undefined) return status(request, STATUS.notFound);
   // From here on it is the owner of the object that answers: with the object as peer and its id in the status.
   const answered: Message = { ...request, peer: objid };
-  const method = entry.methods.get(name);
-  if (method === undefined) return ownerStatus(answered, objid, STATUS.methodNotFound);
-  const args = data === undefined ? undefined : readArguments(method, data);
-  if (args === undefined) return ownerStatus(answered, objid, STATUS.invalidArgument);
-  const result = method.call(args);
-  if (result === undefined) return ownerStatus(answered, objid, STATUS.ok);
-  if (isRefusal(result)) return ownerStatus(answered, objid, result.status);
-  const encoded = encodeTable(result);
-  if (encoded === undefined) return ownerStatus(answered, objid, STATUS.unknownError);
-  const answer = reply(answered, MESSAGE_TYPES.data, { objid, data: encoded });
+  const result = answerOf(entry.methods, name, data);
+  const answer =
+    result.data === undefined ? EMPTY : reply(answered, MESSAGE_TYPES.data, { objid, data: result.data });
   // It fitted a table, but not a message.
-  if (answer.length === 0) return ownerStatus(answered, objid, STATUS.unknownError);
-  return concat(answer, ownerStatus(answered, objid, STATUS.ok));
+  if (result.data !== undefined && answer.length === 0) {
+    return ownerStatus(answered, objid, STATUS.unknownError);
+  }
+  return concat(answer, ownerStatus(answered, objid, result.status));
+}
+
+/** Calls a method of an object: the status and, with `ok`, the data that goes back, if any. */
+export function answerOf(
+  methods: ServedObject['methods'],
+  name: string,
+  data: Uint8Array | undefined,
+): { readonly status: number; readonly data?: Uint8Array } {
+  const method = Object.hasOwn(methods, name) ? methods[name] : undefined;
+  if (method === undefined) return { status: STATUS.methodNotFound };
+  const args = data === undefined ? undefined : readArguments(method, data);
+  if (args === undefined) return { status: STATUS.invalidArgument };
+  const result = method.call(args);
+  if (result === undefined) return { status: STATUS.ok };
+  if (isRefusal(result)) return { status: result.status };
+  const encoded = encodeTable(result);
+  return encoded === undefined ? { status: STATUS.unknownError } : { status: STATUS.ok, data: encoded };
 }
 
 function ownerStatus(request: Message, objid: number, code: number): Uint8Array {
