@@ -11,6 +11,7 @@ import {
   IV_PROTO_AUTH_FAIL_TEMP,
   IV_PROTO_CC_EXIT,
   IV_PROTO_DATA_V2,
+  IV_PROTO_DYN_TLS_CRYPT,
   IV_PROTO_REQUEST_PUSH,
   IV_PROTO_TLS_EKM,
   parsePeerInfo,
@@ -24,6 +25,7 @@ import { buildPushReplies } from './push.ts';
 import type { FixedPeer, ServerState } from './server.ts';
 import { push, type ServerPeer } from './serverpeer.ts';
 import { introduce, type KeyState } from './session.ts';
+import { agreeDynamicWrap } from './sessionpacket.ts';
 import { printable } from './text.ts';
 
 /** Why a client is not let in: `reason` for our log, `text` for the client. */
@@ -54,6 +56,7 @@ interface Choice {
   readonly cipher: CipherName;
   readonly derivation: KeyDerivation;
   readonly options: readonly string[];
+  readonly dynamicWrap: boolean;
   readonly format: 'v1' | 'v2';
   readonly pushNow: boolean;
 }
@@ -114,6 +117,7 @@ export function admit(
     for (const ip of vpnIps) for (const pool of state.pools) releaseAddress(pool, ip);
     return { reason: 'no usable data key' };
   }
+  if (choice.dynamicWrap) agreeDynamicWrap(peer.session);
   Object.assign(peer, { keys, peerId, vpnIps, routes, state: 'connected', connectedAtS: deps.wallS() });
   state.byId.set(peerId, peer);
   introduce(peer.session, key);
@@ -156,13 +160,18 @@ function choose(state: ServerState, key: KeyState, peerId: number): Choice | Ref
   const lines: string[] = isV2 ? [`peer-id ${peerId}`] : [];
   if (info.has('IV_CIPHERS') || info.has('IV_NCP')) lines.push(`cipher ${cipher}`);
   const ekm = has(IV_PROTO_TLS_EKM);
-  if (has(IV_PROTO_CC_EXIT)) lines.push(`protocol-flags cc-exit${ekm ? ' tls-ekm' : ''}`);
+  // Who knows the flags at all knows this one.
+  const flags = has(IV_PROTO_CC_EXIT) ? ['cc-exit'] : [];
+  if (flags.length > 0 && ekm) flags.push('tls-ekm');
+  if (flags.length > 0 && has(IV_PROTO_DYN_TLS_CRYPT)) flags.push('dyn-tls-crypt');
+  if (flags.length > 0) lines.push(`protocol-flags ${flags.join(' ')}`);
   else if (ekm) lines.push('key-derivation tls-ekm');
   if (info.has('IV_MTU')) lines.push(`tun-mtu ${options.tunMtu}`);
   return {
     cipher,
     derivation: ekm ? 'tls-ekm' : 'tls1-prf',
     options: lines,
+    dynamicWrap: flags.includes('dyn-tls-crypt'),
     format: isV2 ? 'v2' : 'v1',
     pushNow: has(IV_PROTO_REQUEST_PUSH),
   };

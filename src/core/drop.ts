@@ -16,6 +16,7 @@ export const DROP_REASONS = [
   // Control channel wrapping.
   'hmac',
   'replay',
+  'client-key',
   // Stateless answers of a server.
   'unknown-peer',
   'no-instance',

@@ -2,8 +2,8 @@
 // Key material: reading static key files, the TLS 1.0 PRF for peers without the TLS exporter, and cutting the 256
 // bytes of a key exchange into the two directions of the data channel.
 
-import { concat, encodeUtf8, fromHex } from './bytes.ts';
-import { CIPHER_KEY_LENGTH, type CipherName, type Crypto, type HashName } from './crypto.ts';
+import { concat, encodeUtf8, fromHex, toHex } from './bytes.ts';
+import { CIPHER_KEY_LENGTH, type CipherName, type Crypto, type HashName, type Random } from './crypto.ts';
 import type { KeySource } from './keymethod.ts';
 import type { DirectionKey } from './plane.ts';
 import type { TlsRole } from './tls.ts';
@@ -28,6 +28,16 @@ export function parseStaticKey(text: string): Uint8Array | string {
   if (!/^[0-9a-fA-F]*$/.test(digits)) return 'it contains something that is no hex digit';
   if (digits.length !== 2 * KEY2_LENGTH) return `it has ${digits.length} hex digits instead of 512`;
   return fromHex(digits);
+}
+
+/** The text of a new static key file. */
+export function newStaticKey(random: Random): Uint8Array {
+  const key = random(KEY2_LENGTH);
+  const lines = toHex(key).match(/.{32}/g)!;
+  wipe(key);
+  return encodeUtf8(
+    `#\n# 2048 bit OpenVPN static key\n#\n${[STATIC_KEY_HEADER, ...lines, STATIC_KEY_FOOTER].join('\n')}\n`,
+  );
 }
 
 /** P_hash of RFC 2246 section 5. */

@@ -22,6 +22,14 @@ export const RETRANSMIT_FIRST_MS = 500;
 export const RETRANSMIT_FACTOR = 1.5;
 export const RETRANSMIT_MAX_MS = 2000;
 
+// tls-crypt-v2.
+/** A sealed client key, as OpenVPN bounds it. */
+export const WRAPPED_KEY_MAX = 1024;
+/** Text in a client key, without its type byte. */
+export const CLIENT_KEY_METADATA_MAX = 733;
+/** A client's replay ids begin behind this, which says that it can send its key twice. */
+export const EARLY_NEGOTIATION_ID = 0x0f000000;
+
 // Plaintext inside TLS.
 /** Key-method-2 message. */
 export const PLAINTEXT_MAX = 2048;

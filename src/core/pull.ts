@@ -15,6 +15,7 @@ import { readOptions } from './options.ts';
 import { isCipherName } from './peerinfo.ts';
 import type { Keepalive } from './plane.ts';
 import { collectPush, type PushedOptions, parsePush } from './pushreply.ts';
+import { agreeDynamicWrap } from './sessionpacket.ts';
 import { printable } from './text.ts';
 
 /** Takes one part of a push reply; undefined when all is well so far, else why the connection cannot be used. */
@@ -70,6 +71,7 @@ function install(
     out.plane.pop();
     return 'no usable data key';
   }
+  if (pushed.protocolFlags.has('dyn-tls-crypt')) agreeDynamicWrap(session);
   out.network = wantedNetwork(state, pushed, addresses, out);
   state.ccExit = pushed.protocolFlags.has('cc-exit');
   state.phase = 'connected';

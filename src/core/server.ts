@@ -2,8 +2,7 @@
 // A server with many clients as a state machine. Here: strangers, who get no state before they return a cookie,
 // and what concerns the server as a whole. One client's life is in serverpeer.ts, letting it in is in admit.ts.
 
-import { formatEndpoint, type Ip, type Path, type Prefix } from './address.ts';
-import { checkCookie, cookieSessionId, cookieSlot } from './cookie.ts';
+import type { Ip, Path, Prefix } from './address.ts';
 import type { CipherName } from './crypto.ts';
 import { type DropCounters, isDrop, newDropCounters } from './drop.ts';
 import {
@@ -16,13 +15,7 @@ import {
   notify,
   type Outbox,
 } from './event.ts';
-import {
-  CONTROL_PACKET_RECEIVE_MAX,
-  HANDSHAKES_MAX,
-  INITIAL_ANSWERS,
-  INITIAL_ANSWERS_PERIOD_S,
-  SHUTDOWN_LINGER_MS,
-} from './limits.ts';
+import { CONTROL_PACKET_RECEIVE_MAX, SHUTDOWN_LINGER_MS } from './limits.ts';
 import type { WantedNetwork } from './network.ts';
 import { isOccExit } from './options.ts';
 import type { DelReason, PlaneCapabilities, PlaneNotice } from './plane.ts';
@@ -31,7 +24,6 @@ import {
   closePeer,
   floatPeer,
   onPeerDatagram,
-  openPeer,
   peerKey,
   removePeer,
   renegotiatePeer,
@@ -40,8 +32,9 @@ import {
   tickPeer,
 } from './serverpeer.ts';
 import { isQuiet, sendText } from './session.ts';
-import { decodeHead, OPCODE } from './wire.ts';
-import { createWrap, openStateless, type WrapKeys } from './wrap.ts';
+import { onStranger } from './stranger.ts';
+import { decodeHead } from './wire.ts';
+import type { CryptKeys, WrapKeys } from './wrap.ts';
 
 /** A configured peer. */
 export interface FixedPeer {
@@ -54,6 +47,8 @@ export interface FixedPeer {
 
 export interface ServerOptions {
   readonly wrap: WrapKeys;
+  /** tls-crypt-v2: opens the clients' keys. Without another wrapping beside it nothing else is taken. */
+  readonly clientKeys?: CryptKeys;
   readonly capabilities: PlaneCapabilities;
   /** Own addresses with host bits, at most one of each family. */
   readonly addresses: readonly Prefix[];
@@ -177,51 +172,6 @@ function onDatagram(state: ServerState, path: Path, bytes: Uint8Array, now: numb
   if (peer !== undefined) return onPeerDatagram(state, peer, bytes, now, out);
   if (state.stopAt !== undefined) return void state.drops.state++;
   onStranger(state, path, bytes, now, out);
-}
-
-function onStranger(state: ServerState, path: Path, bytes: Uint8Array, now: number, out: Outbox): void {
-  const { options, deps, drops } = state;
-  const packet = openStateless(options.wrap, deps.crypto, bytes);
-  if (isDrop(packet)) return void drops[packet.drop]++;
-  if (packet.keyId !== 0) return void drops['key-id']++;
-  if (packet.opcode === OPCODE.hardResetClientV2) {
-    if (packet.messageId !== 0) return void drops['reset-id']++;
-    return answerReset(state, path, packet.sessionId, now, out);
-  }
-  if (packet.opcode !== OPCODE.control && packet.opcode !== OPCODE.ack) return void drops['no-instance']++;
-  const cookie = packet.remoteSessionId;
-  // Only the packet right after the reset opens a session: anything later belongs to one that is gone.
-  const isFirst = packet.acks.every(id => id <= 1) && (packet.messageId ?? 0) <= 1;
-  if (cookie === undefined || !isFirst) return void drops['no-instance']++;
-  const nowS = Math.floor(now / 1000);
-  if (!checkCookie(deps.crypto, state.secret, nowS, options.handWindowS, path, packet.sessionId, cookie)) {
-    return void drops.cookie++;
-  }
-  if (state.peers.size - state.byId.size >= HANDSHAKES_MAX) return void drops['rate-limit']++;
-  // A client that shows its cookie is no flood: its answer does not count.
-  if (state.initial.answers > 0) state.initial.answers--;
-  notify(out, 'debug', `session opened by ${formatEndpoint(path.remote)}`);
-  onPeerDatagram(state, openPeer(state, path, cookie, packet.sessionId, now), bytes, now, out);
-}
-
-/** Answers a hard reset and keeps nothing: our session id is the cookie. */
-function answerReset(state: ServerState, path: Path, clientSid: Uint8Array, now: number, out: Outbox): void {
-  const { options, deps, initial } = state;
-  if (now - initial.startedAt >= INITIAL_ANSWERS_PERIOD_S * 1000)
-    Object.assign(initial, { startedAt: now, answers: 0 });
-  if (initial.answers >= INITIAL_ANSWERS) return void state.drops['rate-limit']++;
-  initial.answers++;
-  const slot = cookieSlot(Math.floor(now / 1000), options.handWindowS);
-  const bytes = createWrap(options.wrap, deps.crypto, deps.wallS()).seal({
-    opcode: OPCODE.hardResetServerV2,
-    keyId: 0,
-    sessionId: cookieSessionId(deps.crypto, state.secret, slot, path, clientSid),
-    acks: [0],
-    remoteSessionId: clientSid,
-    messageId: 0,
-    payload: new Uint8Array(0),
-  });
-  out.sends.push({ kind: 'send', path, bytes });
 }
 
 function onStreamClosed(

@@ -33,6 +33,7 @@ import {
   tickSession,
 } from './session.ts';
 import { printable } from './text.ts';
+import type { WrapKeys } from './wrap.ts';
 
 export interface ServerPeer {
   session: Session;
@@ -65,16 +66,18 @@ export function peerKey(path: Path, sessionId: Uint8Array): string {
 export function openPeer(
   state: ServerState,
   path: Path,
+  wrap: WrapKeys,
   localSid: Uint8Array,
   remoteSid: Uint8Array,
   now: number,
+  isStateless = true,
 ): ServerPeer {
   const { options, deps } = state;
   const peer: ServerPeer = {
     session: openServerSession(
       {
         role: 'server',
-        wrap: options.wrap,
+        wrap,
         handWindowMs: options.handWindowS * 1000,
         ipOverhead: headersOf(path),
         introduce: { options: (path.tcp && options.occTcp) || options.occ, peerInfo: '' },
@@ -83,6 +86,7 @@ export function openPeer(
       localSid.slice(),
       remoteSid,
       now,
+      isStateless,
     ),
     path,
     state: 'connecting',

@@ -3,16 +3,11 @@
 // messages for each key id. It decides nothing about peers, addresses or data keys: what happened comes out as
 // outcomes, for server.ts and client.ts.
 
-import { toHex } from './bytes.ts';
+import { readEarlyRequests } from './clientkey.ts';
 import { type Drop, drop, isDrop } from './drop.ts';
 import { type CoreDeps, earlier } from './event.ts';
 import { decodeKeyMethod2, encodeKeyMethod2, type KeyMethod2, type KeySource } from './keymethod.ts';
-import {
-  ACKS_PIGGYBACK_MAX,
-  CONTROL_PACKET_MAX,
-  CONTROL_PACKET_RECEIVE_MAX,
-  RENEGOTIATIONS_PER_MINUTE,
-} from './limits.ts';
+import { CONTROL_PACKET_RECEIVE_MAX, EARLY_NEGOTIATION_ID, RENEGOTIATIONS_PER_MINUTE } from './limits.ts';
 import {
   acknowledge,
   allAcknowledged,
@@ -26,6 +21,7 @@ import {
   takeDelivered,
   takeDue,
 } from './reliable.ts';
+import { clientKeyOf, payloadMax, refusePacket, wrapFor } from './sessionpacket.ts';
 import { decodeTexts, encodeText } from './text.ts';
 import type { TlsEngine, TlsRole } from './tls.ts';
 import { type ControlPacket, decodeHead, OPCODE, type Opcode } from './wire.ts';
@@ -67,6 +63,12 @@ export interface Session {
   readonly localSid: Uint8Array;
   remoteSid: Uint8Array | undefined;
   readonly wrap: Wrap;
+  /** Dynamic tls-crypt: wraps all key ids but 0, once it is agreed. */
+  dynamicWrap: Wrap | undefined;
+  /** A server that has not answered statelessly: the client's reset belongs to the session. */
+  readonly takesReset: boolean;
+  /** tls-crypt-v2: our next message must carry the client key once more. */
+  resendsKey: boolean;
   current: KeyState;
   /** The key before: its control channel only acknowledges what the peer repeats. */
   previous: KeyState | undefined;
@@ -109,36 +111,51 @@ function newKey(
 
 /** A client's session: queues the hard reset, with a fresh random session id. */
 export function openClientSession(options: SessionOptions, deps: CoreDeps, now: number): Session {
+  const hasKey = clientKeyOf(options) !== undefined;
   const session: Session = {
     options,
     deps,
     localSid: deps.random(8),
     remoteSid: undefined,
-    wrap: createWrap(options.wrap, deps.crypto, deps.wallS()),
+    wrap: createWrap(options.wrap, deps.crypto, deps.wallS(), hasKey ? EARLY_NEGOTIATION_ID : 0),
+    dynamicWrap: undefined,
+    takesReset: false,
+    resendsKey: false,
     current: newKey({ options, deps }, 0, 0, now),
     previous: undefined,
     heard: false,
     asked: { since: now, count: 0 },
   };
-  queueMessage(session.current.reliable, OPCODE.hardResetClientV2, new Uint8Array(0), now);
+  const opcode = hasKey ? OPCODE.hardResetClientV3 : OPCODE.hardResetClientV2;
+  queueMessage(session.current.reliable, opcode, new Uint8Array(0), now);
   return session;
 }
 
-/** A server's session, after the stateless reset exchange: message and replay id of the reset are used up. */
+/**
+ * A server's session, after the stateless reset exchange: message and replay id of the reset are used up. Not
+ * `isStateless`: the reset is still to be received and answered.
+ */
 export function openServerSession(
   options: SessionOptions,
   deps: CoreDeps,
   localSid: Uint8Array,
   remoteSid: Uint8Array,
   now: number,
+  isStateless = true,
 ): Session {
+  const used = isStateless ? 1 : 0;
+  const current = newKey({ options, deps }, 0, used, now);
+  if (!isStateless) queueMessage(current.reliable, OPCODE.hardResetServerV2, new Uint8Array(0), now);
   return {
     options,
     deps,
     localSid,
     remoteSid: remoteSid.slice(),
-    wrap: createWrap(options.wrap, deps.crypto, deps.wallS(), 1),
-    current: newKey({ options, deps }, 0, 1, now),
+    wrap: createWrap(options.wrap, deps.crypto, deps.wallS(), used),
+    dynamicWrap: undefined,
+    takesReset: !isStateless,
+    resendsKey: false,
+    current,
     previous: undefined,
     heard: true,
     asked: { since: now, count: 0 },
@@ -155,9 +172,9 @@ export function receivePacket(
   if (datagram.length > CONTROL_PACKET_RECEIVE_MAX) return drop('long');
   const head = decodeHead(datagram);
   if (isDrop(head)) return head;
-  const packet = session.wrap.open(datagram);
+  const packet = wrapFor(session, head.keyId).open(datagram);
   if (isDrop(packet)) return packet;
-  const refused = refuse(session, packet);
+  const refused = refusePacket(session, packet);
   if (refused !== undefined) return refused;
   const key = keyFor(session, packet, now, outcomes);
   if (isDrop(key)) return key;
@@ -165,10 +182,12 @@ export function receivePacket(
   session.heard = true;
   acknowledge(key.reliable, packet.acks, now);
   if (packet.messageId !== undefined) {
-    const isReset = packet.opcode !== OPCODE.control;
+    const isReset = packet.opcode !== OPCODE.control && packet.opcode !== OPCODE.controlWkc;
     // The datagram is borrowed; a reset's payload is no TLS data.
     const payload = isReset ? new Uint8Array(0) : packet.payload.slice();
     const verdict = receiveMessage(key.reliable, packet.messageId, payload);
+    if (verdict === 'new' && packet.opcode === OPCODE.hardResetServerV2)
+      session.resendsKey = readEarlyRequests(packet.payload)?.resendKey === true;
     if (verdict !== 'new') {
       advance(session, key, now, outcomes);
       return drop(verdict);
@@ -176,29 +195,6 @@ export function receivePacket(
   }
   advance(session, key, now, outcomes);
   return undefined;
-}
-
-function refuse(session: Session, packet: ControlPacket): Drop | undefined {
-  if (session.remoteSid !== undefined && toHex(session.remoteSid) !== toHex(packet.sessionId))
-    return drop('session-id');
-  if (packet.remoteSessionId !== undefined && toHex(packet.remoteSessionId) !== toHex(session.localSid)) {
-    return drop('remote-session-id');
-  }
-  const isClient = session.options.role === 'client';
-  switch (packet.opcode) {
-    case OPCODE.control:
-    case OPCODE.ack:
-      // Only the reset tells a client the server's session id.
-      return session.remoteSid === undefined ? drop('session-id') : undefined;
-    case OPCODE.softReset:
-      return packet.messageId === 0 ? undefined : drop('reset-id');
-    case OPCODE.hardResetServerV2:
-      if (!isClient) return drop('opcode');
-      // A reset is always packet 0; accepting another id would lose the real packet 1.
-      return packet.messageId === 0 && packet.keyId === 0 ? undefined : drop('reset-id');
-    default:
-      return drop('opcode');
-  }
 }
 
 function keyFor(session: Session, packet: ControlPacket, now: number, outcomes: Outcome[]): KeyState | Drop {
@@ -333,11 +329,12 @@ export function flushSession(session: Session, now: number, emit: (datagram: Uin
     ? [session.current]
     : [session.previous, session.current]) {
     if (key === session.current && key.phase !== 'reset') {
-      const room = payloadMax(session);
       while (canQueue(key.reliable)) {
-        const bytes = key.tls.pull(room);
+        const again = session.resendsKey ? clientKeyOf(session.options) : undefined;
+        const bytes = key.tls.pull(payloadMax(session, key) - (again?.length ?? 0));
         if (bytes === undefined) break;
-        queueMessage(key.reliable, OPCODE.control, bytes, now);
+        queueMessage(key.reliable, again === undefined ? OPCODE.control : OPCODE.controlWkc, bytes, now);
+        session.resendsKey = false;
       }
     }
     for (
@@ -361,7 +358,7 @@ function seal(
   payload: Uint8Array,
 ): Uint8Array {
   const acks = session.remoteSid === undefined ? [] : takeAcks(key.reliable);
-  return session.wrap.seal({
+  return wrapFor(session, key.keyId).seal({
     opcode,
     keyId: key.keyId,
     sessionId: session.localSid,
@@ -370,12 +367,6 @@ function seal(
     ...(messageId === undefined ? {} : { messageId }),
     payload,
   });
-}
-
-/** TLS bytes that fit a packet: limit less IP and UDP, opcode and session id, a full ack field, message id. */
-function payloadMax(session: Session): number {
-  const ackField = 1 + 4 * ACKS_PIGGYBACK_MAX + 8;
-  return CONTROL_PACKET_MAX - session.options.ipOverhead - 9 - ackField - 4 - session.wrap.overhead;
 }
 
 /** Everything we sent has arrived, as far as control messages go. */

@@ -2,7 +2,8 @@
 // Control channel wrapping: none, tls-auth (authenticated) and tls-crypt (authenticated and encrypted) around the
 // packets of wire.ts. Which slice of a static key serves which direction is decided here and nowhere else.
 
-import { concat, readU32, writeU32 } from './bytes.ts';
+import { concat, readU32, sameBytes, writeU32 } from './bytes.ts';
+import { type ClientKey, carriesClientKey } from './clientkey.ts';
 import { type Crypto, HASH_LENGTH, type HashName } from './crypto.ts';
 import { type Drop, drop, isDrop } from './drop.ts';
 import { acceptReplayId, newReplayWindow } from './replay.ts';
@@ -15,6 +16,7 @@ import {
   encodeHead,
   HEAD_LENGTH,
   type Head,
+  opcodeOf,
 } from './wire.ts';
 
 const REPLAY_ID_LENGTH = 8;
@@ -43,8 +45,17 @@ export type WrapKeys =
       readonly digest: HashName;
       readonly send: Uint8Array;
       readonly receive: Uint8Array;
+      /** All 256 bytes, of which a dynamic key is made. */
+      readonly whole: Uint8Array;
     }
-  | { readonly kind: 'tls-crypt'; readonly send: CryptKeys; readonly receive: CryptKeys };
+  | {
+      readonly kind: 'tls-crypt';
+      readonly send: CryptKeys;
+      readonly receive: CryptKeys;
+      readonly whole: Uint8Array;
+      /** tls-crypt-v2: the sealed client key at the end of packets that carry one. */
+      readonly wrapped?: Uint8Array;
+    };
 
 /** Wrapping with its replay state: one per session and wrapping key. */
 export interface Wrap {
@@ -74,21 +85,39 @@ export function tlsAuthKeys(staticKey: Uint8Array, direction: 0 | 1 | undefined,
     digest,
     send: direction === 1 ? second : first,
     receive: direction === 0 ? second : first,
+    whole: staticKey.slice(),
   };
 }
 
 /**
- * Keys of tls-crypt, also of a tls-crypt-v2 client key and a dynamic key. `staticKey` has 256 bytes; the keys are
- * copies. The server sends with the first key: the opposite of the data channel.
+ * Keys of tls-crypt. `staticKey` has 256 bytes; the keys are copies. The server sends with the first key: the opposite
+ * of the data channel.
  */
-export function tlsCryptKeys(staticKey: Uint8Array, role: TlsRole): WrapKeys {
+export function tlsCryptKeys(staticKey: Uint8Array, role: TlsRole): WrapKeys & { kind: 'tls-crypt' } {
   requireStaticKey(staticKey);
   const slice = (at: number) => staticKey.slice(at, at + CRYPT_KEY_LENGTH);
   const first = { cipher: slice(K0_CIPHER), hmac: slice(K0_HMAC) };
   const second = { cipher: slice(K1_CIPHER), hmac: slice(K1_HMAC) };
+  const whole = staticKey.slice();
   return role === 'server'
-    ? { kind: 'tls-crypt', send: first, receive: second }
-    : { kind: 'tls-crypt', send: second, receive: first };
+    ? { kind: 'tls-crypt', send: first, receive: second, whole }
+    : { kind: 'tls-crypt', send: second, receive: first, whole };
+}
+
+/** Keys of tls-crypt-v2: tls-crypt under the client's own key. */
+export function clientKeys({ key, wrapped }: ClientKey, role: TlsRole): WrapKeys {
+  return { ...tlsCryptKeys(key, role), wrapped: wrapped.slice() };
+}
+
+/**
+ * Keys of dynamic tls-crypt, which wraps every key id but 0: what TLS exported, 256 bytes, over the keys of the
+ * session so far. `exported` is overwritten.
+ */
+export function dynamicKeys(exported: Uint8Array, base: WrapKeys, role: TlsRole): WrapKeys {
+  if (base.kind !== 'none') for (const [i, byte] of base.whole.entries()) exported[i]! ^= byte;
+  const keys = tlsCryptKeys(exported, role);
+  exported.fill(0);
+  return keys;
 }
 
 function requireStaticKey(staticKey: Uint8Array): void {
@@ -125,9 +154,9 @@ export function createWrap(keys: WrapKeys, crypto: Crypto, timeS: number, sent =
       const replayId = new Uint8Array(REPLAY_ID_LENGTH);
       writeU32(replayId, 0, id);
       writeU32(replayId, 4, time);
-      return keys.kind === 'tls-auth'
-        ? sealAuth(keys.digest, keys.send, crypto, replayId, packet)
-        : sealCrypt(keys.send, crypto, replayId, packet);
+      if (keys.kind === 'tls-auth') return sealAuth(keys.digest, keys.send, crypto, replayId, packet);
+      const sealed = sealCrypt(keys.send, crypto, replayId, packet);
+      return keys.wrapped && carriesClientKey(packet.opcode) ? concat(sealed, keys.wrapped) : sealed;
     },
     open(datagram) {
       const opened = authenticate(keys, crypto, datagram);
@@ -156,12 +185,23 @@ interface Unsealed {
 
 type Opened = Unsealed & { readonly head: Head };
 
-function authenticate(keys: WrapKeys, crypto: Crypto, datagram: Uint8Array): Opened | Drop {
+function authenticate(keys: WrapKeys, crypto: Crypto, whole: Uint8Array): Opened | Drop {
+  const datagram = withoutClientKey(keys, whole);
+  if (isDrop(datagram)) return datagram;
   // The head first: it refuses lengths and opcodes before any hashing.
   const head = decodeHead(datagram);
   if (isDrop(head)) return head;
   const unsealed = unseal(keys, crypto, datagram);
   return isDrop(unsealed) ? unsealed : { ...unsealed, head };
+}
+
+/** The client key was taken once, when the session began: a packet that ends with another is no part of it. */
+function withoutClientKey(keys: WrapKeys, datagram: Uint8Array): Uint8Array | Drop {
+  if (keys.kind !== 'tls-crypt' || keys.wrapped === undefined || !carriesClientKey(opcodeOf(datagram)))
+    return datagram;
+  const at = datagram.length - keys.wrapped.length;
+  if (at < 0 || !sameBytes(datagram.subarray(at), keys.wrapped)) return drop('client-key');
+  return datagram.subarray(0, at);
 }
 
 function unseal(keys: WrapKeys, crypto: Crypto, datagram: Uint8Array): Unsealed | Drop {

@@ -20,6 +20,7 @@ const ORDINARY = new Set([
 /** What a reason means to a person. */
 const MEANING: Readonly<Record<string, string>> = {
   hmac: 'not sealed with our key: is tls_crypt or tls_auth the same on both sides?',
+  'client-key': 'sealed under another tls_crypt_v2 server key, or damaged',
   short: 'truncated',
   opcode: 'no OpenVPN packet',
   auth: 'data that does not decrypt',

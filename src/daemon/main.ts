@@ -5,6 +5,7 @@ import { currentHost } from '../host/current.ts';
 import type { Host } from '../host/host.ts';
 import { check, disconnect, reload, status } from './commands.ts';
 import { CONFIG_DIRECTORY, KEY_DIRECTORY, RUN_DIRECTORY, UBUS_SOCKET } from './configfile.ts';
+import { genkeyCommand } from './genkey.ts';
 import { importProfileFile } from './importcommand.ts';
 import type { PkiTarget } from './pki.ts';
 import { exportCommand, pkiInit, pkiIssue, pkiList, pkiRenew, pkiRevoke } from './pkicommand.ts';
@@ -18,6 +19,9 @@ const USAGE = `usage: ovpnd COMMAND
   disconnect TUNNEL PEER     end one peer's connection
   reload TUNNEL              read the configuration again
   import FILE NAME [-n]      a profile (.ovpn) becomes client section NAME and its key files; with -n only say how
+  genkey tls-crypt|tls-auth|tls-crypt-v2-server [-o FILE]
+  genkey tls-crypt-v2-client SERVERKEY [METADATA] [-o FILE]
+                             print a new key for the control channel; METADATA in base64
   pki init TUNNEL [--key ec|ed25519]   make a certificate authority for a server
   pki issue TUNNEL PEER [--days N]     certificate and key files for a peer
   pki revoke TUNNEL PEER     end a peer's access
@@ -107,6 +111,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       const target = { name: words[1]!, configDirectory, keyDirectory };
       return importProfileFile(host, words[0]!, target, flags.has('-n'));
     },
+  },
+  genkey: {
+    words: [1, 3],
+    values: ['-o'],
+    run: (host, { words, values }) => genkeyCommand(host, words, values.get('-o')),
   },
   export: {
     words: [2, 2],

@@ -2,15 +2,12 @@
 // The files a tunnel names: read, checked, and turned into what TLS and the core need. Every problem is one line
 // that names the option and the file.
 
-import { decodeUtf8 } from '../core/bytes.ts';
-import { parseStaticKey } from '../core/keys.ts';
-import { noWrap, tlsAuthKeys, tlsCryptKeys, type WrapKeys } from '../core/wrap.ts';
 import { type Host, isFailure, type TlsContext } from '../host/host.ts';
 import type { ClientConfig, Problem, ServerConfig } from '../uci/config.ts';
+import { readWrapFiles, type WrapFiles } from './wrapfiles.ts';
 
-export interface Material {
+export interface Material extends WrapFiles {
   readonly tls: TlsContext;
-  readonly wrap: WrapKeys;
 }
 
 type Tunnel = ServerConfig | ClientConfig;
@@ -61,32 +58,16 @@ export function loadMaterial(
       );
     }
   }
-  const wrap = loadWrap(place, contents, problems);
+  const wrap = readWrapFiles(tunnel, contents, (option, rule) =>
+    problems.push(problem(place, option, 'error', rule)),
+  );
   // With a file missing the rest is still looked at: one run of `check` names everything.
   const hasPair = contents.has('cert') && contents.has('key');
   const tls = hasPair ? openTls(host, place, contents, problems) : undefined;
   for (const bytes of contents.values()) bytes.fill(0);
-  if (isComplete && wrap !== undefined && tls !== undefined) return { wrap, tls };
+  if (isComplete && wrap !== undefined && tls !== undefined) return { ...wrap, tls };
   tls?.close();
   return undefined;
-}
-
-function loadWrap(
-  place: Place,
-  contents: Map<string, Uint8Array>,
-  problems: Problem[],
-): WrapKeys | undefined {
-  const { tunnel } = place;
-  const option = contents.has('tls_crypt') ? 'tls_crypt' : 'tls_auth';
-  const bytes = contents.get(option);
-  if (bytes === undefined) return noWrap();
-  const key = parseStaticKey(decodeUtf8(bytes));
-  if (typeof key === 'string') {
-    problems.push(problem(place, option, 'error', `is no OpenVPN static key: ${key}`));
-    return undefined;
-  }
-  if (option === 'tls_crypt') return tlsCryptKeys(key, tunnel.role);
-  return tlsAuthKeys(key, tunnel.keyDirection, tunnel.tlsAuthDigest);
 }
 
 function openTls(

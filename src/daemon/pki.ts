@@ -2,6 +2,8 @@
 // The authority of a server tunnel and its configuration together: what `ovpnd pki` and `ovpnd export` do, and the web
 // page by the same functions.
 
+import { encodeUtf8 } from '../core/bytes.ts';
+import { newClientKey, parseServerKey } from '../core/clientkey.ts';
 import type { Host, KeyKind } from '../host/host.ts';
 import { isFailure } from '../host/host.ts';
 import {
@@ -186,7 +188,7 @@ export function exportPeer(host: Host, target: PkiTarget, request: ExportRequest
   if (server === undefined) {
     return refusal(`${config.path}: there is no usable server '${target.tunnel}'; see ovpnd check`);
   }
-  const material = serverMaterial(host, server);
+  const material = serverMaterial(host, server, request.peer);
   if ('refused' in material) return material;
   const identity = issueToPeer(host, target, request.peer, request.days);
   if (isRefusal(identity)) return identity;
@@ -213,11 +215,20 @@ function remotesOf(server: ServerConfig, { host, port }: ExportRequest): ExportR
   return protos.map(proto => ({ host, port: port ?? server.port, proto }));
 }
 
+/** A key of the peer's own, with its name inside, or what is wrong with the server's key file. */
+function clientKeyFor(host: Host, file: Uint8Array, peer: string): Uint8Array | string {
+  const key = parseServerKey(file);
+  file.fill(0);
+  if (typeof key === 'string') return key;
+  return newClientKey(host.crypto, host.random, key, host.wallS(), encodeUtf8(peer));
+}
+
 type Wrap = NonNullable<Parameters<typeof exportProfile>[0]['wrap']>;
 
 function serverMaterial(
   host: Host,
   server: ServerConfig,
+  peer: string,
 ): { readonly ca: Uint8Array; readonly serverName: string; readonly wrap?: Wrap } | Refusal {
   const read = (path: string): Uint8Array | Refusal => {
     const bytes = host.files.read(path);
@@ -231,6 +242,13 @@ function serverMaterial(
   if (info === undefined) return refusal(`${server.cert} holds no certificate`);
   if (checkCommonName(info.commonName) !== undefined)
     return refusal(`${server.cert} has no usable common name`);
+  if (server.tlsCryptV2 !== undefined) {
+    const file = read(server.tlsCryptV2);
+    if (isRefusal(file)) return file;
+    const key = clientKeyFor(host, file, peer);
+    if (typeof key === 'string') return refusal(`${server.tlsCryptV2}: ${key}`);
+    return { ca, serverName: info.commonName, wrap: { kind: 'tls-crypt-v2', key } };
+  }
   const path = server.tlsCrypt ?? server.tlsAuth;
   if (path === undefined) return { ca, serverName: info.commonName };
   const key = read(path);

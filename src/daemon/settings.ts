@@ -12,14 +12,15 @@ import {
   IV_PROTO_AUTH_PENDING,
   IV_PROTO_CC_EXIT,
   IV_PROTO_DATA_V2,
+  IV_PROTO_DYN_TLS_CRYPT,
   IV_PROTO_REQUEST_PUSH,
   IV_PROTO_TLS_EKM,
 } from '../core/peerinfo.ts';
 import type { PlaneCapabilities } from '../core/plane.ts';
 import type { ServerOptions } from '../core/server.ts';
-import type { WrapKeys } from '../core/wrap.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
 import { VERSION } from './version.ts';
+import type { WrapFiles } from './wrapfiles.ts';
 
 function occ(config: ServerConfig | ClientConfig, transport: 'udp' | 'tcp'): string {
   return buildOptions({
@@ -34,7 +35,7 @@ function occ(config: ServerConfig | ClientConfig, transport: 'udp' | 'tcp'): str
 
 export function serverOptions(
   config: ServerConfig,
-  wrap: WrapKeys,
+  { wrap, clientKeys }: WrapFiles,
   capabilities: PlaneCapabilities,
 ): ServerOptions {
   const push = [
@@ -44,6 +45,7 @@ export function serverOptions(
   ];
   return {
     wrap,
+    ...(clientKeys && { clientKeys }),
     capabilities,
     addresses: config.address,
     peers: config.peers.map(peer => ({
@@ -97,7 +99,8 @@ const IV_PROTO =
   IV_PROTO_TLS_EKM |
   IV_PROTO_AUTH_PENDING |
   IV_PROTO_CC_EXIT |
-  IV_PROTO_AUTH_FAIL_TEMP;
+  IV_PROTO_AUTH_FAIL_TEMP |
+  IV_PROTO_DYN_TLS_CRYPT;
 
 function peerInfo(config: ClientConfig): string {
   const ciphers = config.dataCiphers;
@@ -117,7 +120,7 @@ const FAMILY = { udp: 0, udp4: 4, udp6: 6, tcp: 0, tcp4: 4, tcp6: 6 } as const;
 
 export function clientOptions(
   config: ClientConfig,
-  wrap: WrapKeys,
+  { wrap }: WrapFiles,
   capabilities: PlaneCapabilities,
 ): ClientOptions {
   return {

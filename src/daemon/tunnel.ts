@@ -126,8 +126,8 @@ class RunningTunnel implements Tunnel {
     const { capabilities } = this.plane;
     this.endpoint =
       config.role === 'server'
-        ? serverEndpoint(serverOptions(config, material.wrap, capabilities), deps)
-        : clientEndpoint(clientOptions(config, material.wrap, capabilities), deps);
+        ? serverEndpoint(serverOptions(config, material, capabilities), deps)
+        : clientEndpoint(clientOptions(config, material, capabilities), deps);
     this.#network = createRtnetlinkNetwork({
       openNetlink: protocol => host.openNetlink(protocol),
       files: host.files,

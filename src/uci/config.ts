@@ -58,6 +58,8 @@ export interface TunnelConfig {
   readonly keyDirection?: 0 | 1;
   readonly tlsAuthDigest: 'SHA1' | 'SHA256' | 'SHA384' | 'SHA512';
   readonly tlsCrypt?: string;
+  /** On a server also beside one of the two above. */
+  readonly tlsCryptV2?: string;
   readonly tlsVersionMin: '1.2' | '1.3';
   readonly tlsCipher?: string;
   readonly tlsCiphersuites?: string;

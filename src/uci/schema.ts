@@ -160,10 +160,12 @@ export const OPTIONS: readonly OptionRow[] = [
       { default: 'SHA1' },
     ),
     option('tls_crypt', PATH, 'Static key file that encrypts control packets.', SECRET_FILE),
-    option('tls_crypt_v2', PATH, 'Key file that encrypts control packets with a key for each client.', {
-      ...SECRET_FILE,
-      later: true,
-    }),
+    option(
+      'tls_crypt_v2',
+      PATH,
+      'Key file that encrypts control packets with a key for each client.',
+      SECRET_FILE,
+    ),
     option('tls_version_min', words('1.2', '1.3'), 'Oldest TLS version to accept.', { default: '1.2' }),
     option('tls_cipher', TLS_NAMES, 'TLS 1.2 cipher suites, separated by colons.'),
     option('tls_ciphersuites', TLS_NAMES, 'TLS 1.3 cipher suites, separated by colons.'),

@@ -33,6 +33,11 @@ export function checkTunnel(report: Report, draft: Draft): void {
   if (draft.section.options.has('tls_auth') && draft.section.options.has('tls_crypt')) {
     refuse(report, draft, 'excludes tls_auth', 'tls_crypt');
   }
+  // A server may take clients of both kinds while their profiles change.
+  const other = ['tls_auth', 'tls_crypt'].find(name => draft.section.options.has(name));
+  if (draft.type === 'client' && other !== undefined && draft.section.options.has('tls_crypt_v2')) {
+    refuse(report, draft, `excludes ${other}`, 'tls_crypt_v2');
+  }
   const bindDevice = values.get('bind_device');
   if (bindDevice !== undefined && bindDevice === values.get('device')) {
     refuse(report, draft, 'must not be the tunnel itself', 'bind_device');

@@ -140,6 +140,24 @@ table('peers refused by an ovpnd server', { atOnce: 5 }, [
     cause: /tls.auth/i,
   }),
   byServer({
+    title: "a client with another server's tls-crypt-v2 key",
+    agreement: { wrap: 'tls-crypt-v2' },
+    bad: keys => ({ v2: keys.otherV2 }),
+    cause: /tls_crypt_v2/,
+  }),
+  byServer({
+    title: 'a client whose sealed key was tampered with',
+    agreement: { wrap: 'tls-crypt-v2' },
+    bad: keys => ({ v2: { client: keys.tamperedV2Client } }),
+    cause: /tls_crypt_v2/,
+  }),
+  byServer({
+    title: 'a client without a tls-crypt-v2 key',
+    agreement: { wrap: 'tls-crypt-v2' },
+    bad: keys => ({ unwrapped: true, lines: [`tls-crypt ${keys.staticKey}`] }),
+    cause: /not sealed with our key/,
+  }),
+  byServer({
     title: 'no AEAD cipher in common',
     bad: () => ({ lines: ['data-ciphers CHACHA20-POLY1305'] }),
     good: () => ({ options: { data_ciphers: ['AES-256-GCM'] } }),
@@ -186,6 +204,13 @@ table('peers refused by an ovpnd client', { atOnce: 5 }, [
     title: 'a server with another tls-crypt key does not answer',
     agreement: { wrap: 'tls-crypt' },
     bad: keys => ({ staticKey: keys.otherStaticKey }),
+    good: () => ({ options: { server_poll_timeout: '3', hand_window: '5' } }),
+    cause: /no answer|no reply|timed? ?out/i,
+  }),
+  byClient({
+    title: 'a server with another tls-crypt-v2 key does not answer',
+    agreement: { wrap: 'tls-crypt-v2' },
+    bad: keys => ({ v2: keys.otherV2 }),
     good: () => ({ options: { server_poll_timeout: '3', hand_window: '5' } }),
     cause: /no answer|no reply|timed? ?out/i,
   }),

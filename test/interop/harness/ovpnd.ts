@@ -24,6 +24,11 @@ const FILES: Record<Runtime, readonly string[]> = {
   mbedtls: ['build/mbedtls/ovpnd'],
 };
 
+/** The words that start it. */
+export function commandOf(runtime: Runtime): readonly string[] {
+  return COMMANDS[runtime];
+}
+
 /** What a run with this runtime lacks. */
 export function missingFiles(runtime: Runtime): string[] {
   return FILES[runtime].filter(path => !existsSync(path));

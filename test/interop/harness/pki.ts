@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keys and certificates of a test run, by the openssl command line: good ones and each kind of bad one.
 
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './process.ts';
 import { once, runState } from './state.ts';
@@ -26,6 +26,17 @@ export interface Pki {
   /** Static keys, 2048 bit. */
   readonly staticKey: string;
   readonly otherStaticKey: string;
+  /** tls-crypt-v2: of a server and of one of its clients, and of another server. */
+  readonly v2: V2Keys;
+  readonly otherV2: V2Keys;
+  /** Of the run's server, with one bit of its sealed part changed. */
+  readonly tamperedV2Client: string;
+}
+
+/** Paths of key files. */
+export interface V2Keys {
+  readonly server: string;
+  readonly client: string;
 }
 
 export const CLIENTS = 10;
@@ -63,6 +74,7 @@ async function make(): Promise<Pki> {
   const clients = Array.from({ length: CLIENTS }, (_, i) => issue(dir, 'ca', `client${i}`, 'client', DAYS));
   const staticKey = join(dir, 'static.key');
   const otherStaticKey = join(dir, 'other-static.key');
+  const v2 = Promise.all([v2Keys(dir, 'v2'), v2Keys(dir, 'other-v2')]);
   const [server, strangeServer, strangeClient, expiredServer, expiredClient] = await Promise.all([
     issue(dir, 'ca', 'server', 'server', DAYS),
     issue(dir, 'strange-ca', 'strange-server', 'server', DAYS),
@@ -82,7 +94,26 @@ async function make(): Promise<Pki> {
     expiredClient,
     staticKey,
     otherStaticKey,
+    tamperedV2Client: tamper((await v2)[0].client, join(dir, 'tampered-v2-client.key')),
+    v2: (await v2)[0],
+    otherV2: (await v2)[1],
   };
+}
+
+async function v2Keys(dir: string, name: string): Promise<V2Keys> {
+  const keys = { server: join(dir, `${name}-server.key`), client: join(dir, `${name}-client.key`) };
+  await run(['openvpn', '--genkey', 'tls-crypt-v2-server', keys.server]);
+  await run(['openvpn', '--tls-crypt-v2', keys.server, '--genkey', 'tls-crypt-v2-client', keys.client]);
+  return keys;
+}
+
+/** A copy with another digit in its last line but one, which lies in the sealed part. */
+function tamper(file: string, copy: string): string {
+  const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+  const at = lines.length - 3;
+  lines[at] = (lines[at]!.startsWith('A') ? 'B' : 'A') + lines[at]!.slice(1);
+  writeFileSync(copy, `${lines.join('\n')}\n`, { mode: 0o600 });
+  return copy;
 }
 
 async function authority(dir: string, name: string): Promise<void> {

@@ -6,11 +6,11 @@ import type { Namespace, Wire } from './namespace.ts';
 import { hasTcpPort, hasUdpPort } from './namespace.ts';
 import { isStock, STOCK_CLIENT, STOCK_SERVER, type Stock, startStock, UP } from './openvpn.ts';
 import { type Options, Ovpnd, type RunOptions, type Runtime, type Section } from './ovpnd.ts';
-import type { Identity, Pki } from './pki.ts';
+import type { Identity, Pki, V2Keys } from './pki.ts';
 import type { Process } from './process.ts';
 import type { World } from './world.ts';
 
-export type Wrap = 'none' | 'tls-auth' | 'tls-crypt';
+export type Wrap = 'none' | 'tls-auth' | 'tls-crypt' | 'tls-crypt-v2';
 export type Kind = Runtime | Stock;
 
 export const SERVER4 = '10.8.0.1';
@@ -38,6 +38,10 @@ export interface Extra {
   readonly identity?: Identity;
   /** Another static key than the run's. */
   readonly staticKey?: string;
+  /** Other tls-crypt-v2 keys than the run's. */
+  readonly v2?: Partial<V2Keys>;
+  /** Without the wrapping that was agreed on. */
+  readonly unwrapped?: boolean;
   /** Lines of a stock configuration. */
   readonly lines?: readonly string[];
   /** Options of ovpnd's own section. */
@@ -61,6 +65,8 @@ function stockLines(pki: Pki, agreement: Agreement, role: 'server' | 'client', e
   if (agreement.cipher !== undefined) lines.push(`data-ciphers ${agreement.cipher}`);
   if (agreement.wrap === 'tls-auth') lines.push(`tls-auth ${key} ${role === 'server' ? 0 : 1}`);
   if (agreement.wrap === 'tls-crypt') lines.push(`tls-crypt ${key}`);
+  if (agreement.wrap === 'tls-crypt-v2' && !extra.unwrapped)
+    lines.push(`tls-crypt-v2 ${{ ...pki.v2, ...extra.v2 }[role]}`);
   if (agreement.tls === '1.2') lines.push('tls-version-max 1.2');
   if (agreement.tls === '1.3') lines.push('tls-version-min 1.3');
   return lines;
@@ -76,6 +82,7 @@ function uciOptions(pki: Pki, agreement: Agreement, role: 'server' | 'client', e
     tls_auth: wrap === 'tls-auth' ? key : undefined,
     key_direction: wrap === 'tls-auth' ? (role === 'server' ? '0' : '1') : undefined,
     tls_crypt: wrap === 'tls-crypt' ? key : undefined,
+    tls_crypt_v2: wrap === 'tls-crypt-v2' ? { ...pki.v2, ...extra.v2 }[role] : undefined,
     log_level: process.env.OVPND_TEST_LOG,
   };
 }

@@ -287,8 +287,9 @@ describe('core/admit: protocol bits', () => {
     deepEqual(offer(2 + 128).options, ['peer-id 0', 'protocol-flags cc-exit']);
     equal(offer(2 + 128).derivation, prf);
     // What stock 2.6 and 2.7 send: nothing beyond what we know is pushed.
-    deepEqual(offer(990).options, ['peer-id 0', 'protocol-flags cc-exit tls-ekm']);
-    deepEqual(offer(8094).options, ['peer-id 0', 'protocol-flags cc-exit tls-ekm']);
+    deepEqual(offer(990).options, ['peer-id 0', 'protocol-flags cc-exit tls-ekm dyn-tls-crypt']);
+    deepEqual(offer(8094).options, ['peer-id 0', 'protocol-flags cc-exit tls-ekm dyn-tls-crypt']);
+    deepEqual(offer(2 + 512).options, ['peer-id 0'], 'not without the flags');
   });
 
   it('no P_DATA_V2: no peer-id, and refused by a plane that needs it', () => {

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packets from whom the server does not know. Nothing is kept for a stranger before it returns the cookie it was
+// given as our session id; the one exception are clients too old to send their tls-crypt-v2 key twice.
+
+import { formatEndpoint, type Path } from './address.ts';
+import { readU32 } from './bytes.ts';
+import { carriesClientKey, metadataText, requestResend, splitWrapped, unwrapClientKey } from './clientkey.ts';
+import { checkCookie, cookieSessionId, cookieSlot } from './cookie.ts';
+import { type Drop, drop, isDrop } from './drop.ts';
+import { notify, type Outbox } from './event.ts';
+import { EARLY_NEGOTIATION_ID, HANDSHAKES_MAX, INITIAL_ANSWERS, INITIAL_ANSWERS_PERIOD_S } from './limits.ts';
+import type { ServerState } from './server.ts';
+import { onPeerDatagram, openPeer } from './serverpeer.ts';
+import { type ControlPacket, HEAD_LENGTH, OPCODE, opcodeOf } from './wire.ts';
+import { clientKeys, createWrap, openStateless, type WrapKeys } from './wrap.ts';
+
+interface Opened {
+  readonly packet: ControlPacket;
+  /** The server's, or those of the client's own key. */
+  readonly wrap: WrapKeys;
+  /** What the client key says of itself. */
+  readonly about: string;
+}
+
+export function onStranger(
+  state: ServerState,
+  path: Path,
+  bytes: Uint8Array,
+  now: number,
+  out: Outbox,
+): void {
+  const { drops } = state;
+  const opened = openStranger(state, bytes);
+  if (isDrop(opened)) return void drops[opened.drop]++;
+  const { packet } = opened;
+  if (packet.keyId !== 0) return void drops['key-id']++;
+  if (packet.opcode === OPCODE.hardResetClientV2 || packet.opcode === OPCODE.hardResetClientV3) {
+    if (packet.messageId !== 0) return void drops['reset-id']++;
+    if (packet.opcode === OPCODE.hardResetClientV2 || isEarlyNegotiation(bytes))
+      return answerReset(state, path, opened, now, out);
+    // From before 2.6: its key comes this once, and with it the session must begin.
+    return open(state, path, opened, state.deps.random(8), bytes, now, out);
+  }
+  const opensSession =
+    packet.opcode === OPCODE.control || packet.opcode === OPCODE.ack || packet.opcode === OPCODE.controlWkc;
+  if (!opensSession) return void drops['no-instance']++;
+  const cookie = packet.remoteSessionId;
+  // Only the packet right after the reset opens a session: anything later belongs to one that is gone.
+  const isFirst = packet.acks.every(id => id <= 1) && (packet.messageId ?? 0) <= 1;
+  if (cookie === undefined || !isFirst) return void drops['no-instance']++;
+  const { options, deps } = state;
+  const nowS = Math.floor(now / 1000);
+  if (!checkCookie(deps.crypto, state.secret, nowS, options.handWindowS, path, packet.sessionId, cookie)) {
+    return void drops.cookie++;
+  }
+  open(state, path, opened, cookie, bytes, now, out);
+}
+
+function openStranger(state: ServerState, bytes: Uint8Array): Opened | Drop {
+  const { wrap, clientKeys: serverKey } = state.options;
+  const { crypto } = state.deps;
+  if (carriesClientKey(opcodeOf(bytes))) {
+    if (serverKey === undefined) return drop('opcode');
+    const parts = splitWrapped(bytes);
+    if (isDrop(parts)) return parts;
+    const unwrapped = unwrapClientKey(crypto, serverKey, parts.wrapped);
+    if (isDrop(unwrapped)) return unwrapped;
+    const own = clientKeys({ key: unwrapped.key, wrapped: parts.wrapped }, 'server');
+    unwrapped.key.fill(0);
+    const packet = openStateless(own, crypto, bytes);
+    if (isDrop(packet)) return packet;
+    return { packet, wrap: own, about: `, ${metadataText(unwrapped.metadata)}` };
+  }
+  // With tls-crypt-v2 alone nobody begins without a key; a packet that overtook the one with the key is no offence.
+  if (serverKey !== undefined && wrap.kind === 'none') {
+    return drop(opcodeOf(bytes) === OPCODE.hardResetClientV2 ? 'hmac' : 'no-instance');
+  }
+  const packet = openStateless(wrap, crypto, bytes);
+  return isDrop(packet) ? packet : { packet, wrap, about: '' };
+}
+
+/** Whether a client says by its replay id that it can send its key again. The packet has been authenticated. */
+function isEarlyNegotiation(bytes: Uint8Array): boolean {
+  return (readU32(bytes, HEAD_LENGTH) & EARLY_NEGOTIATION_ID) === EARLY_NEGOTIATION_ID;
+}
+
+function open(
+  state: ServerState,
+  path: Path,
+  { packet, wrap, about }: Opened,
+  localSid: Uint8Array,
+  bytes: Uint8Array,
+  now: number,
+  out: Outbox,
+): void {
+  if (state.peers.size - state.byId.size >= HANDSHAKES_MAX) return void state.drops['rate-limit']++;
+  const isStateless = packet.opcode !== OPCODE.hardResetClientV3;
+  // A client that shows its cookie is no flood: its answer does not count.
+  if (isStateless && state.initial.answers > 0) state.initial.answers--;
+  notify(out, 'debug', `session opened by ${formatEndpoint(path.remote)}${about}`);
+  const peer = openPeer(state, path, wrap, localSid, packet.sessionId, now, isStateless);
+  onPeerDatagram(state, peer, bytes, now, out);
+}
+
+/** Answers a hard reset and keeps nothing: our session id is the cookie. */
+function answerReset(
+  state: ServerState,
+  path: Path,
+  { packet, wrap }: Opened,
+  now: number,
+  out: Outbox,
+): void {
+  const { options, deps, initial } = state;
+  if (now - initial.startedAt >= INITIAL_ANSWERS_PERIOD_S * 1000)
+    Object.assign(initial, { startedAt: now, answers: 0 });
+  if (initial.answers >= INITIAL_ANSWERS) return void state.drops['rate-limit']++;
+  initial.answers++;
+  const slot = cookieSlot(Math.floor(now / 1000), options.handWindowS);
+  const bytes = createWrap(wrap, deps.crypto, deps.wallS()).seal({
+    opcode: OPCODE.hardResetServerV2,
+    keyId: 0,
+    sessionId: cookieSessionId(deps.crypto, state.secret, slot, path, packet.sessionId),
+    acks: [0],
+    remoteSessionId: packet.sessionId,
+    messageId: 0,
+    payload: packet.opcode === OPCODE.hardResetClientV3 ? requestResend() : new Uint8Array(0),
+  });
+  out.sends.push({ kind: 'send', path, bytes });
+}
