@@ -22,6 +22,7 @@ export const DROP_REASONS = [
   'no-instance',
   'cookie',
   'rate-limit',
+  'source-limit',
   'max-clients',
   // Sessions.
   'remote-session-id',

@@ -49,9 +49,16 @@ export const CLOSE_DELAY_S = 5;
 export const CONTROL_REPLAY_WINDOW = 64;
 
 // Server.
-/** Stateless answers per INITIAL_ANSWERS_PERIOD_S. */
+/** What a server does for strangers is counted in periods of this length. */
+export const GATE_PERIOD_S = 10;
+/** Stateless answers per period, to each kind of stranger. */
 export const INITIAL_ANSWERS = 100;
-export const INITIAL_ANSWERS_PERIOD_S = 10;
+/** The same to one source: an IPv4 address or an IPv6 /56. */
+export const ANSWERS_PER_SOURCE = 20;
+/** Places in the table of sources. */
+export const GATE_SLOTS = 1024;
+/** Failed handshakes of strangers that get a line in a period; the others are summed up. */
+export const REFUSALS_LOGGED = 5;
 /** Time slots a cookie stays good for after its own. */
 export const COOKIE_OLD_SLOTS = 2;
 
@@ -94,6 +101,10 @@ export const IFCONFIG6_BITS_MAX = 124;
 export const SWITCH_GRACE_MS = 2000;
 /** Handshakes under way at once; each costs a TLS session. */
 export const HANDSHAKES_MAX = 256;
+/** The same from one source. */
+export const HANDSHAKES_PER_SOURCE = 32;
+/** An honest handshake is done by then, and keeps its place until then. */
+export const HANDSHAKE_GRACE_MS = 5000;
 /** How long a stop waits for its notices to be acknowledged. */
 export const SHUTDOWN_LINGER_MS = 1000;
 /** Rounds over all remotes before the pause between attempts grows. */

@@ -15,6 +15,7 @@ import {
   notify,
   type Outbox,
 } from './event.ts';
+import { type Gate, gateDeadline, newGate, tickGate } from './gate.ts';
 import { CONTROL_PACKET_RECEIVE_MAX, SHUTDOWN_LINGER_MS } from './limits.ts';
 import type { WantedNetwork } from './network.ts';
 import { isOccExit } from './options.ts';
@@ -87,7 +88,7 @@ export interface ServerState {
   /** One for each of options.addresses. */
   readonly pools: readonly Pool[];
   readonly drops: DropCounters;
-  readonly initial: { startedAt: number; answers: number };
+  readonly gate: Gate;
   stopAt: number | undefined;
 }
 
@@ -101,7 +102,7 @@ export function newServer(options: ServerOptions, deps: CoreDeps): ServerState {
     byId: new Map(),
     pools: options.addresses.map(own => newPool(own, fixed)),
     drops: newDropCounters(),
-    initial: { startedAt: 0, answers: 0 },
+    gate: newGate(deps.random(8)),
     stopAt: undefined,
   };
 }
@@ -109,13 +110,14 @@ export function newServer(options: ServerOptions, deps: CoreDeps): ServerState {
 /** One event in, its effects out. `now` is monotonic milliseconds and never goes back. */
 export function stepServer(state: ServerState, event: Event, now: number): Effect[] {
   const out = newOutbox();
+  tickGate(state.gate, now, out);
   handle(state, event, now, out);
   const stopping = state.stopAt;
   if (stopping !== undefined) {
     const isDone = now >= stopping || [...state.peers.values()].every(peer => isQuiet(peer.session));
     if (isDone) out.sends.push({ kind: 'exit' });
   }
-  let deadline = stopping;
+  let deadline = earlier(stopping, gateDeadline(state.gate));
   for (const peer of state.peers.values()) deadline = earlier(deadline, peer.nextAt);
   return effectsOf(out, deadline);
 }

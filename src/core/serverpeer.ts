@@ -14,6 +14,7 @@ import {
   tickKeys,
 } from './datakeys.ts';
 import { earlier, notify, type Outbox } from './event.ts';
+import { mayReport } from './gate.ts';
 import { CLOSE_DELAY_S, PUSH_REPEAT_S } from './limits.ts';
 import { releaseAddress } from './pool.ts';
 import type { ServerState } from './server.ts';
@@ -105,6 +106,7 @@ export function openPeer(
     nextAt: undefined,
   };
   state.peers.set(peerKey(path, remoteSid), peer);
+  state.gate.halfOpen.add(peer);
   return peer;
 }
 
@@ -261,10 +263,9 @@ export function closePeer(
   peer.peerId = undefined;
   peer.keys = undefined;
   settlePeer(peer, now, out);
-  const whom =
-    action === 'refused' && peer.commonName === ''
-      ? peer.name
-      : `${peer.name} (${formatEndpoint(peer.path.remote)})`;
+  const isStranger = action === 'refused' && peer.commonName === '';
+  if (isStranger && !mayReport(state.gate)) return;
+  const whom = isStranger ? peer.name : `${peer.name} (${formatEndpoint(peer.path.remote)})`;
   notify(out, action === 'refused' ? 'warn' : 'info', `${whom} ${action}: ${reason}`, {
     peer: peer.name,
     action,
@@ -285,6 +286,7 @@ export function floatPeer(state: ServerState, peer: ServerPeer, path: Path, out:
 /** Nothing is left of the peer, nor of its connection unless another session is on that. */
 export function removePeer(state: ServerState, peer: ServerPeer, out: Outbox): void {
   closeSession(peer.session);
+  state.gate.halfOpen.delete(peer);
   state.peers.delete(peerKey(peer.path, peer.session.remoteSid!));
   const { socket, tcp } = peer.path;
   if (tcp !== true) return;

@@ -8,7 +8,8 @@ import { carriesClientKey, metadataText, requestResend, splitWrapped, unwrapClie
 import { checkCookie, cookieSessionId, cookieSlot } from './cookie.ts';
 import { type Drop, drop, isDrop } from './drop.ts';
 import { notify, type Outbox } from './event.ts';
-import { EARLY_NEGOTIATION_ID, HANDSHAKES_MAX, INITIAL_ANSWERS, INITIAL_ANSWERS_PERIOD_S } from './limits.ts';
+import { admitReset, admitSession, giveBack } from './gate.ts';
+import { EARLY_NEGOTIATION_ID } from './limits.ts';
 import type { ServerState } from './server.ts';
 import { onPeerDatagram, openPeer } from './serverpeer.ts';
 import { type ControlPacket, HEAD_LENGTH, OPCODE, opcodeOf } from './wire.ts';
@@ -93,10 +94,13 @@ function open(
   now: number,
   out: Outbox,
 ): void {
-  if (state.peers.size - state.byId.size >= HANDSHAKES_MAX) return void state.drops['rate-limit']++;
   const isStateless = packet.opcode !== OPCODE.hardResetClientV3;
-  // A client that shows its cookie is no flood: its answer does not count.
-  if (isStateless && state.initial.answers > 0) state.initial.answers--;
+  const { gate, drops } = state;
+  // Without a cookie the address may be anybody's: such a session counts as an answer, too.
+  const limit =
+    (isStateless ? undefined : admitReset(gate, wrap, path)) ?? admitSession(state, path, now, out);
+  if (limit !== undefined) return void drops[limit]++;
+  if (isStateless) giveBack(gate, wrap, path);
   notify(out, 'debug', `session opened by ${formatEndpoint(path.remote)}${about}`);
   const peer = openPeer(state, path, wrap, localSid, packet.sessionId, now, isStateless);
   onPeerDatagram(state, peer, bytes, now, out);
@@ -110,11 +114,9 @@ function answerReset(
   now: number,
   out: Outbox,
 ): void {
-  const { options, deps, initial } = state;
-  if (now - initial.startedAt >= INITIAL_ANSWERS_PERIOD_S * 1000)
-    Object.assign(initial, { startedAt: now, answers: 0 });
-  if (initial.answers >= INITIAL_ANSWERS) return void state.drops['rate-limit']++;
-  initial.answers++;
+  const { options, deps } = state;
+  const limit = admitReset(state.gate, wrap, path);
+  if (limit !== undefined) return void state.drops[limit]++;
   const slot = cookieSlot(Math.floor(now / 1000), options.handWindowS);
   const bytes = createWrap(wrap, deps.crypto, deps.wallS()).seal({
     opcode: OPCODE.hardResetServerV2,

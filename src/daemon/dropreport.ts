@@ -28,6 +28,7 @@ const MEANING: Readonly<Record<string, string>> = {
     'inner source address that is not one of the peer: is a network behind it missing in its `route`?',
   replay: 'repeated',
   'rate-limit': 'too many new connections',
+  'source-limit': 'too many new connections from one network',
   cookie: 'wrong session cookie',
   'record-length': 'no OpenVPN over TCP',
 };

@@ -2,7 +2,7 @@
 // Strangers at a server's door: nothing is kept before the cookie comes back, and only the right one opens. Each
 // acceptance has its refusal beside it.
 
-import { deepEqual, equal, notDeepEqual, ok } from 'node:assert/strict';
+import { deepEqual, equal, notDeepEqual } from 'node:assert/strict';
 import type { Path } from '../../../src/core/address.ts';
 import { writeU32 } from '../../../src/core/bytes.ts';
 import { isDrop } from '../../../src/core/drop.ts';
@@ -74,6 +74,12 @@ const ack = (cookie: Uint8Array, acks: readonly number[] = [0]): ControlPacket =
   return { ...packet, opcode: OPCODE.ack, acks };
 };
 
+/** Sources enough that none of them is one too many. */
+const many = (i: number): Path => pathOf(1 + (i % 100), 1024 + i);
+/** Answers that count in the present period. */
+const answersOf = (bench: ServerBench): number =>
+  Object.values(bench.state.gate.budgets).reduce((sum, { answers }) => sum + answers, 0);
+
 const sessions = (bench: ServerBench): number => bench.state.peers.size;
 
 describe('core/server: hard resets', () => {
@@ -113,7 +119,7 @@ describe('core/server: hard resets', () => {
     const bench = door();
     const burst = (count: number): number => {
       let answers = 0;
-      for (let i = 0; i < count; i++) answers += knock(bench, reset(), pathOf(1, 1024 + i)).length;
+      for (let i = 0; i < count; i++) answers += knock(bench, reset(), many(i)).length;
       return answers;
     };
     equal(burst(100), 100);
@@ -126,7 +132,7 @@ describe('core/server: hard resets', () => {
 
   it('an answer whose cookie comes back is given back', () => {
     const bench = door();
-    for (let i = 0; i < 99; i++) knock(bench, reset(), pathOf(1, 1024 + i));
+    for (let i = 0; i < 99; i++) knock(bench, reset(), many(i));
     const cookie = cookieFor(bench);
     equal(knock(bench, reset(), pathOf(3)).length, 0);
     knock(bench, first(cookie));
@@ -137,24 +143,24 @@ describe('core/server: hard resets', () => {
 
   it('cookies of an earlier period give nothing back beyond what this one used', () => {
     const bench = door();
-    const given = Array.from({ length: 50 }, (_, i) => cookieFor(bench, CLIENT_SID, pathOf(1, 1024 + i)));
+    const given = Array.from({ length: 50 }, (_, i) => cookieFor(bench, CLIENT_SID, many(i)));
     bench.now += 10_000;
     knock(bench, reset(), pathOf(3));
-    for (const [i, cookie] of given.entries()) knock(bench, first(cookie), pathOf(1, 1024 + i));
+    for (const [i, cookie] of given.entries()) knock(bench, first(cookie), many(i));
     equal(sessions(bench), 50);
     let answers = 0;
-    for (let i = 0; i < 200; i++) answers += knock(bench, reset(), pathOf(4, 1024 + i)).length;
+    for (let i = 0; i < 200; i++) answers += knock(bench, reset(), many(i)).length;
     equal(answers, 100);
   });
 
   it('many honest clients are not limited', () => {
     const bench = door();
     for (let i = 0; i < 200; i++) {
-      knock(bench, first(cookieFor(bench, CLIENT_SID, pathOf(1, 1024 + i))), pathOf(1, 1024 + i));
+      knock(bench, first(cookieFor(bench, CLIENT_SID, many(i))), many(i));
     }
     equal(sessions(bench), 200);
     equal(bench.state.drops['rate-limit'], 0);
-    ok(bench.state.initial.answers >= 0);
+    equal(answersOf(bench), 0);
   });
 
   it('no answer to a reset with another id or key, or from a later protocol', () => {
@@ -194,7 +200,7 @@ describe('core/server: hard resets', () => {
         bench.step({ kind: 'datagram', path: pathOf(), bytes: forged });
       }
       deepEqual(bench.takeSent(), []);
-      equal(bench.state.initial.answers, 1, 'and they use up no answers');
+      equal(answersOf(bench), 1, 'and they use up no answers');
     }
   });
 
@@ -317,7 +323,7 @@ describe('core/server: cookies', () => {
   it('no more than 256 handshakes at once; they end with the hand window', () => {
     const bench = door();
     const open = (port: number): void => {
-      const path = pathOf(1, port);
+      const path = many(port);
       const [answer] = knock(bench, reset(CLIENT_SID), path);
       if (answer !== undefined) knock(bench, first(answer.sessionId), path);
     };
@@ -329,6 +335,8 @@ describe('core/server: cookies', () => {
     // Then each is closed, stays to acknowledge, and is gone.
     bench.pass(5_002);
     equal(sessions(bench), 0);
+    // The log's summary is the last thing to come.
+    bench.pass(10_000);
     equal(bench.timerAt, undefined);
     open(5000);
     equal(sessions(bench), 1);
