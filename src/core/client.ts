@@ -16,6 +16,7 @@ import {
 import { isOccExit, OCC_EXIT_PAYLOAD, readOptions, unusableFraming } from './options.ts';
 import type { PlaneNotice } from './plane.ts';
 import { onPushReply } from './pull.ts';
+import { changeClient } from './reload.ts';
 import { readServerMessage } from './servermessage.ts';
 import {
   flushSession,
@@ -83,6 +84,9 @@ function handle(state: ClientState, event: Event, now: number, out: Outbox): voi
     case 'command':
       if (event.command === 'renegotiate') return startRenegotiation(state, now, out);
       return restart(state, event.reason ?? 'disconnected by command', now, out, { level: 'info' });
+    case 'configChange':
+      if (event.role === 'client') changeClient(state, event, now, out);
+      return;
     case 'shutdown':
       return leave(state, now, out);
   }

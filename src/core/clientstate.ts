@@ -6,8 +6,9 @@ import type { CipherName } from './crypto.ts';
 import type { DataKeys } from './datakeys.ts';
 import { type DropCounters, newDropCounters } from './drop.ts';
 import type { CoreDeps } from './event.ts';
+import type { WantedAddress } from './network.ts';
 import type { PlaneCapabilities } from './plane.ts';
-import { newPushCollector, type PushCollector } from './pushreply.ts';
+import { newPushCollector, type PushCollector, type PushedOptions } from './pushreply.ts';
 import type { Session } from './session.ts';
 import type { WrapKeys } from './wrap.ts';
 
@@ -60,10 +61,17 @@ export type ClientPhase =
   | 'waiting'
   | 'leaving';
 
+/** What the push reply in effect said. */
+export interface Pulled {
+  readonly pushed: PushedOptions;
+  readonly addresses: readonly WantedAddress[];
+}
+
 export interface ClientState {
-  readonly options: ClientOptions;
+  /** Replaced by configChange, as are the remotes. */
+  options: ClientOptions;
   readonly deps: CoreDeps;
-  readonly remotes: readonly ClientRemote[];
+  remotes: readonly ClientRemote[];
   readonly drops: DropCounters;
   phase: ClientPhase;
   remoteIndex: number;
@@ -83,6 +91,7 @@ export interface ClientState {
   /** What the server pushed that later decisions need. */
   ccExit: boolean;
   pingRestartS: number;
+  pulled: Pulled | undefined;
   connectedAtS: number;
   handshakeAt: number;
   renegotiateAt: number | undefined;
@@ -94,7 +103,7 @@ export function newClient(options: ClientOptions, deps: CoreDeps): ClientState {
   return {
     options,
     deps,
-    remotes: options.remoteRandom ? shuffle(options.remotes, deps) : options.remotes,
+    remotes: orderRemotes(options, deps),
     drops: newDropCounters(),
     phase: 'idle',
     remoteIndex: 0,
@@ -112,12 +121,18 @@ export function newClient(options: ClientOptions, deps: CoreDeps): ClientState {
     keys: undefined,
     ccExit: false,
     pingRestartS: options.pingRestart,
+    pulled: undefined,
     connectedAtS: 0,
     handshakeAt: 0,
     renegotiateAt: undefined,
     stopAt: undefined,
     lastError: '',
   };
+}
+
+/** The remotes in the order to try. */
+export function orderRemotes(options: ClientOptions, deps: CoreDeps): readonly ClientRemote[] {
+  return options.remoteRandom ? shuffle(options.remotes, deps) : options.remotes;
 }
 
 function shuffle(remotes: readonly ClientRemote[], deps: CoreDeps): ClientRemote[] {

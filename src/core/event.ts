@@ -4,10 +4,12 @@
 // never hears of a key that is not installed yet.
 
 import type { Endpoint, Ip, Path } from './address.ts';
+import type { ClientOptions } from './clientstate.ts';
 import type { Crypto, Random } from './crypto.ts';
 import type { DropReason } from './drop.ts';
 import type { WantedNetwork } from './network.ts';
 import type { PlaneCommand, PlaneNotice } from './plane.ts';
+import type { ServerOptions } from './server.ts';
 import type { TlsFactory } from './tls.ts';
 
 export type Event =
@@ -41,6 +43,25 @@ export type Event =
       readonly command: 'disconnect' | 'renegotiate';
       readonly peer?: string;
       readonly reason?: string;
+    }
+  /**
+   * New options. `peers`: common names whose own configuration changed, they come anew. `reverify`: all certificates
+   * must soon be looked at again.
+   */
+  | {
+      readonly kind: 'configChange';
+      readonly role: 'server';
+      readonly options: ServerOptions;
+      readonly peers: ReadonlySet<string>;
+      readonly reverify: boolean;
+    }
+  /** `newSessions`: what is not connected yet begins anew with them. `reconnect`: what is connected does, too. */
+  | {
+      readonly kind: 'configChange';
+      readonly role: 'client';
+      readonly options: ClientOptions;
+      readonly newSessions: boolean;
+      readonly reconnect: boolean;
     }
   /** Leave politely; ends in an `exit` effect. */
   | { readonly kind: 'shutdown' };

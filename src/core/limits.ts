@@ -117,3 +117,6 @@ export const KEEPALIVE_NEVER_S = 86400;
 export const POOL_MAX = 65536;
 /** Names whose last address is remembered. */
 export const POOL_MEMORY = 4096;
+
+/** Over this time renegotiations are spread that a changed configuration asks for. */
+export const REVERIFY_SPREAD_MS = 10_000;

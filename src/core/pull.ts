@@ -8,7 +8,7 @@ import type { ClientState } from './clientstate.ts';
 import type { CipherName } from './crypto.ts';
 import { deferralMs, installFirst } from './datakeys.ts';
 import { isDrop } from './drop.ts';
-import { notify, type Outbox } from './event.ts';
+import { newOutbox, notify, type Outbox } from './event.ts';
 import { KEEPALIVE_NEVER_S } from './limits.ts';
 import type { WantedAddress, WantedNetwork, WantedRoute } from './network.ts';
 import { readOptions } from './options.ts';
@@ -72,6 +72,7 @@ function install(
     return 'no usable data key';
   }
   if (pushed.protocolFlags.has('dyn-tls-crypt')) agreeDynamicWrap(session);
+  state.pulled = { pushed, addresses };
   out.network = wantedNetwork(state, pushed, addresses, out);
   state.ccExit = pushed.protocolFlags.has('cc-exit');
   state.phase = 'connected';
@@ -86,6 +87,15 @@ function install(
     action: 'connected',
   });
   return undefined;
+}
+
+/** The network of a connected client by its present options. */
+export function renewNetwork(state: ClientState, out: Outbox): void {
+  const { pulled } = state;
+  // What is not followed was said when it was pushed.
+  if (pulled !== undefined) {
+    out.network = wantedNetwork(state, pulled.pushed, pulled.addresses, newOutbox());
+  }
 }
 
 /** The plane's keepalive needs both times or none; a missing one is set so that it never matters. */

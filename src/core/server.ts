@@ -21,6 +21,7 @@ import type { WantedNetwork } from './network.ts';
 import { isOccExit } from './options.ts';
 import type { DelReason, PlaneCapabilities, PlaneNotice } from './plane.ts';
 import { newPool, type Pool } from './pool.ts';
+import { changeServer } from './reload.ts';
 import {
   closePeer,
   floatPeer,
@@ -78,10 +79,13 @@ export interface ServerOptions {
 }
 
 export interface ServerState {
-  readonly options: ServerOptions;
+  /** Replaced by configChange. */
+  options: ServerOptions;
   readonly deps: CoreDeps;
   /** Of the cookies; random for each process. */
   readonly secret: Uint8Array;
+  /** Their time slots are as at the start: one on its way stays good over a reload. */
+  readonly cookieS: number;
   readonly peers: Map<string, ServerPeer>;
   /** Connected peers. */
   readonly byId: Map<number, ServerPeer>;
@@ -98,6 +102,7 @@ export function newServer(options: ServerOptions, deps: CoreDeps): ServerState {
     options,
     deps,
     secret: deps.random(32),
+    cookieS: options.handWindowS,
     peers: new Map(),
     byId: new Map(),
     pools: options.addresses.map(own => newPool(own, fixed)),
@@ -161,6 +166,9 @@ function handle(state: ServerState, event: Event, now: number, out: Outbox): voi
       return;
     case 'streamClosed':
       return onStreamClosed(state, event, now, out);
+    case 'configChange':
+      if (event.role === 'server' && state.stopAt === undefined) changeServer(state, event, now, out);
+      return;
     case 'shutdown':
       return onShutdown(state, now, out);
   }

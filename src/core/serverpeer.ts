@@ -178,7 +178,8 @@ function onOutcomes(
   }
 }
 
-function renegotiationTime(state: ServerState, now: number): number | undefined {
+/** When to renegotiate after a handshake at `now`. */
+export function renegotiationTime(state: ServerState, now: number): number | undefined {
   const { renegS } = state.options;
   if (renegS === 0) return undefined;
   // Up to a tenth earlier, so that clients that came together do not renegotiate together.

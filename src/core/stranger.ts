@@ -51,7 +51,7 @@ export function onStranger(
   if (cookie === undefined || !isFirst) return void drops['no-instance']++;
   const { options, deps } = state;
   const nowS = Math.floor(now / 1000);
-  if (!checkCookie(deps.crypto, state.secret, nowS, options.handWindowS, path, packet.sessionId, cookie)) {
+  if (!checkCookie(deps.crypto, state.secret, nowS, state.cookieS, path, packet.sessionId, cookie)) {
     return void drops.cookie++;
   }
   open(state, path, opened, cookie, bytes, now, out);
@@ -117,7 +117,7 @@ function answerReset(
   const { options, deps } = state;
   const limit = admitReset(state.gate, wrap, path);
   if (limit !== undefined) return void state.drops[limit]++;
-  const slot = cookieSlot(Math.floor(now / 1000), options.handWindowS);
+  const slot = cookieSlot(Math.floor(now / 1000), state.cookieS);
   const bytes = createWrap(wrap, deps.crypto, deps.wallS()).seal({
     opcode: OPCODE.hardResetServerV2,
     keyId: 0,

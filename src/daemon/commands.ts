@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Commands that look at the configuration or talk to running tunnels: check, status, disconnect, reload.
 
+import { printable } from '../core/text.ts';
 import { describe, type Host, isFailure } from '../host/host.ts';
 import { askUbus } from '../ubus/call.ts';
 import { createCall, isUbusError } from '../ubus/client.ts';
 import { formatProblem } from '../uci/config.ts';
 import { materialProblems, readConfigFile } from './configfile.ts';
+import type { ReloadAnswer } from './run.ts';
 import { readStatus, renderStatus, type TunnelStatus } from './status.ts';
 
 const ANSWER_MS = 5000;
@@ -94,13 +96,10 @@ export function disconnect(host: Host, runDirectory: string, tunnel: string, pee
 export function reload(host: Host, runDirectory: string, tunnel: string): number {
   const answer = ask(host, runDirectory, tunnel, 'reload', {});
   if (typeof answer === 'string') return complain(host, answer);
-  const { applied, changed, problems } = answer as {
-    applied?: boolean;
-    changed?: boolean;
-    problems?: string[];
-  };
-  for (const problem of problems ?? []) host.print(2, `error: ${problem}\n`);
+  const { applied, changes = [], restarts, ends, problems = [] } = answer as Partial<ReloadAnswer>;
+  for (const problem of problems) host.print(2, `${printable(problem)}\n`);
   if (applied !== true) return complain(host, 'nothing was changed');
-  host.print(1, changed === true ? 'restarting with the new configuration\n' : 'nothing changed\n');
+  const how = ends ? 'ending' : restarts ? 'restarting' : 'applied';
+  host.print(1, changes.length === 0 ? 'nothing changed\n' : `${how}: ${printable(changes.join(', '))}\n`);
   return 0;
 }

@@ -16,13 +16,15 @@ export interface Log {
   write(level: LogLevel, text: string): void;
   /** The last lines, oldest first. */
   recent(lines: number): string[];
+  setLevel(level: LogLevel): void;
 }
 
 /** What a log needs of the host. */
 export type LogHost = Pick<Host, 'print' | 'syslog' | 'monotonicMs'>;
 
-/** Lines below `level` are neither shown nor kept. At level debug there is no budget. */
-export function createLog(host: LogHost, tunnel: string, level: LogLevel, toSyslog: boolean): Log {
+/** Lines below the level are neither shown nor kept. At level debug there is no budget. */
+export function createLog(host: LogHost, tunnel: string, firstLevel: LogLevel, toSyslog: boolean): Log {
+  let level = firstLevel;
   const kept: string[] = [];
   let periodStart = host.monotonicMs();
   let lines = 0;
@@ -49,6 +51,9 @@ export function createLog(host: LogHost, tunnel: string, level: LogLevel, toSysl
       }
       if (++lines > LINES_PER_PERIOD && level !== 'debug') suppressed++;
       else emit(lineLevel, text);
+    },
+    setLevel(newLevel) {
+      level = newLevel;
     },
     recent: count => kept.slice(-Math.max(1, Math.min(KEPT_LINES, count))),
   };

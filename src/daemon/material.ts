@@ -2,12 +2,15 @@
 // The files a tunnel names: read, checked, and turned into what TLS and the core need. Every problem is one line
 // that names the option and the file.
 
+import { toHex } from '../core/bytes.ts';
 import { type Host, isFailure, type TlsContext } from '../host/host.ts';
 import type { ClientConfig, Problem, ServerConfig } from '../uci/config.ts';
 import { readWrapFiles, type WrapFiles } from './wrapfiles.ts';
 
 export interface Material extends WrapFiles {
   readonly tls: TlsContext;
+  /** SHA-256 of each file's content by the option that names it, hexadecimal. */
+  readonly digests: ReadonlyMap<string, string>;
 }
 
 type Tunnel = ServerConfig | ClientConfig;
@@ -41,6 +44,7 @@ export function loadMaterial(
 ): Material | undefined {
   const place = { file, tunnel };
   const contents = new Map<string, Uint8Array>();
+  const digests = new Map<string, string>();
   let isComplete = true;
   for (const { option, path, secret } of tunnel.files) {
     const bytes = host.files.read(path);
@@ -50,6 +54,7 @@ export function loadMaterial(
       continue;
     }
     contents.set(option, bytes);
+    digests.set(option, toHex(host.crypto.hash('SHA256', bytes)));
     const status = secret ? host.files.status(path) : undefined;
     if (status !== undefined && !isFailure(status) && (status.mode & 0o077) !== 0) {
       const mode = (status.mode & 0o777).toString(8);
@@ -65,7 +70,7 @@ export function loadMaterial(
   const hasPair = contents.has('cert') && contents.has('key');
   const tls = hasPair ? openTls(host, place, contents, problems) : undefined;
   for (const bytes of contents.values()) bytes.fill(0);
-  if (isComplete && wrap !== undefined && tls !== undefined) return { ...wrap, tls };
+  if (isComplete && wrap !== undefined && tls !== undefined) return { ...wrap, tls, digests };
   tls?.close();
   return undefined;
 }

@@ -8,13 +8,13 @@ import { nativeUnavailable } from '../plane/native.ts';
 import { type Bus, createBus } from '../ubus/bus.ts';
 import { listenUbus } from '../ubus/listen.ts';
 import { createUbusServer, type ServedObject } from '../ubus/server.ts';
-import { type ClientConfig, formatProblem, type Problem, type ServerConfig } from '../uci/config.ts';
-import { keepRefused } from '../uci/diff.ts';
-import { type ConfigFile, readConfigFile } from './configfile.ts';
+import { formatProblem, type Problem } from '../uci/config.ts';
 import { controlObject } from './control.ts';
 import { openGround, removeLeftGround } from './kernel.ts';
+import { fileProblem, type Loaded, load, noteText } from './load.ts';
 import { createLog, type Log } from './log.ts';
-import { loadMaterial, type Material } from './material.ts';
+import { loadMaterial } from './material.ts';
+import { needsRestart, planReload } from './reload.ts';
 import { startTunnel, type Tunnel } from './tunnel.ts';
 
 export interface RunOptions {
@@ -25,87 +25,83 @@ export interface RunOptions {
   readonly toSyslog: boolean;
 }
 
-type Config = ServerConfig | ClientConfig;
-
-interface Loaded {
-  readonly config: Config;
-  /** The whole file: a section that a later version of it breaks stays as it is here. */
-  readonly file: ConfigFile;
-  readonly material: Material;
-}
-
-/**
- * The tunnel's configuration and files, or the problems that keep it from running. What does not keep it from
- * running (a warning, a peer section left out) goes to the log.
- */
-function load(host: Host, options: RunOptions, log: Log, before?: Loaded): Loaded | Problem[] {
-  const read = readConfigFile(host, options.configDirectory);
-  const isRefused = !read.readable || read.refused.includes(options.tunnel);
-  // What is broken in a peer leaves that peer as it was.
-  const file = before === undefined || isRefused ? read : { ...read, ...keepRefused(before.file, read) };
-  const config = [...file.servers, ...file.clients].find(tunnel => tunnel.name === options.tunnel);
-  const isOurs = (problem: Problem): boolean =>
-    problem.section === undefined ||
-    problem.section === options.tunnel ||
-    (problem.sectionType === 'peer' && config?.role === 'server');
-  const problems = read.problems.filter(isOurs);
-  if (config === undefined) {
-    const errors = problems.filter(problem => problem.severity === 'error' && problem.sectionType !== 'peer');
-    const rule = `no server or client section named '${options.tunnel}'`;
-    return errors.length > 0 ? errors : [{ severity: 'error', file: file.path, line: 0, rule }];
-  }
-  const ofFiles: Problem[] = [];
-  const material = loadMaterial(host, file.path, config, ofFiles);
-  const fatal = material === undefined ? ofFiles.filter(problem => problem.severity === 'error') : [];
-  for (const problem of [...problems, ...ofFiles]) {
-    // The log line has a level of its own.
-    const text = formatProblem({ ...problem, severity: 'error' });
-    if (!fatal.includes(problem)) log.write(problem.severity === 'error' ? 'error' : 'warn', text);
-  }
-  return material === undefined ? fatal : { config, file, material };
+/** What the method `reload` answers. */
+export interface ReloadAnswer {
+  /** False: nothing was changed, and `problems` say why. */
+  readonly applied: boolean;
+  /** Empty: the configuration is the same. */
+  readonly changes: readonly string[];
+  /** The tunnel begins anew with them, or ends. */
+  readonly restarts: boolean;
+  readonly ends: boolean;
+  readonly problems: readonly string[];
 }
 
 /** Runs until a signal or a failure; the answer is the exit code. */
 export function run(host: Host, options: RunOptions): number {
-  const early = createLog(host, options.tunnel, 'info', options.toSyslog);
+  const log = createLog(host, options.tunnel, 'info', options.toSyslog);
   if (host.uid !== 0) {
-    early.write('error', 'must run as root: it creates a network device and opens its port');
+    log.write('error', 'must run as root: it creates a network device and opens its port');
     return 1;
   }
-  let next = loadOrReport(host, options, early);
+  let next = loadOrReport(host, options, log);
+  let before: Loaded | undefined;
   while (next !== undefined) {
-    const process = new TunnelProcess(host, options, next);
+    log.setLevel(next.config.logLevel);
+    const process = new TunnelProcess(host, options, next, log);
     const code = process.run();
-    next = process.next;
-    if (next === undefined) return code;
+    if (process.next !== undefined) {
+      before = process.loaded;
+      next = process.next;
+    } else if (process.hasStarted || before === undefined) {
+      return code;
+    } else {
+      log.write('error', 'the new configuration does not start: going back to the one before');
+      const old: Loaded = before;
+      before = undefined;
+      const material = loadMaterial(host, old.file.path, old.config, []);
+      next = material && { ...old, material };
+    }
   }
   return 1;
 }
 
 function loadOrReport(host: Host, options: RunOptions, log: Log): Loaded | undefined {
-  const loaded = load(host, options, log);
-  if (!Array.isArray(loaded)) return loaded;
-  for (const problem of loaded) log.write('error', formatProblem(problem));
-  return undefined;
+  const loaded = load(host, options.configDirectory, options.tunnel);
+  const file = { path: `${options.configDirectory}/ovpnd` };
+  const gone = fileProblem(file, `no server or client section named '${options.tunnel}'`);
+  if (loaded === 'gone' || Array.isArray(loaded)) {
+    for (const problem of loaded === 'gone' ? [gone] : loaded) log.write('error', formatProblem(problem));
+    return undefined;
+  }
+  logNotes(log, loaded.notes);
+  return loaded;
+}
+
+function logNotes(log: Log, notes: readonly Problem[]): void {
+  for (const note of notes) log.write(note.severity === 'error' ? 'error' : 'warn', noteText(note));
 }
 
 class TunnelProcess {
   /** Set when a reload asks for a restart with a new configuration. */
   next: Loaded | undefined;
+  /** What runs now. */
+  loaded: Loaded;
+  /** Whether it ever ran. */
+  hasStarted = false;
   readonly #host: Host;
   readonly #options: RunOptions;
-  readonly #loaded: Loaded;
   readonly #log: Log;
   #tunnel: Tunnel | undefined;
   #isStopping = false;
   #closeControl: (() => void) | undefined;
   readonly #bus: Bus;
 
-  constructor(host: Host, options: RunOptions, loaded: Loaded) {
+  constructor(host: Host, options: RunOptions, loaded: Loaded, log: Log) {
     this.#host = host;
     this.#options = options;
-    this.#loaded = loaded;
-    this.#log = createLog(host, options.tunnel, loaded.config.logLevel, options.toSyslog);
+    this.loaded = loaded;
+    this.#log = log;
     this.#bus = createBus({
       loop: host.loop,
       monotonicMs: () => host.monotonicMs(),
@@ -116,12 +112,13 @@ class TunnelProcess {
 
   run(): number {
     const code = this.#run();
+    this.#closeControl?.();
     this.#bus.close();
     return code;
   }
 
   #run(): number {
-    const { config, material } = this.#loaded;
+    const { config, material } = this.loaded;
     const directory = this.#host.files.makeDirectory(this.#options.runDirectory, 0o755);
     if (directory !== undefined) return this.#fail(describe(directory));
     const taken = this.#serveControl();
@@ -138,7 +135,6 @@ class TunnelProcess {
       js: () => undefined,
     });
     if (choice.name === undefined) {
-      this.#closeControl?.();
       const why = choice.off.map(plane => `${plane.name}: not available: ${plane.reason}`).join('; ');
       return this.#fail(`data_plane '${config.dataPlane}': ${why}`);
     }
@@ -155,16 +151,13 @@ class TunnelProcess {
       onBroken: reason => this.#startAgain(reason),
       onExit: () => this.#host.loop.stop(),
     });
-    if (typeof tunnel === 'string') {
-      this.#closeControl?.();
-      return this.#fail(tunnel);
-    }
+    if (typeof tunnel === 'string') return this.#fail(tunnel);
+    this.hasStarted = true;
     this.#tunnel = tunnel;
     this.#bus.serve(this.#object(tunnel));
     for (const signal of ['INT', 'TERM'] as const) this.#host.loop.onSignal(signal, () => this.#stop());
-    this.#host.loop.onSignal('HUP', () => this.#reload());
+    this.#host.loop.onSignal('HUP', () => void this.#reload());
     this.#host.loop.run();
-    this.#closeControl?.();
     this.#log.write('info', this.next === undefined ? 'stopped' : 'restarting with the new configuration');
     return 0;
   }
@@ -178,6 +171,9 @@ class TunnelProcess {
   #stop(): void {
     if (this.#isStopping) return this.#tunnel?.close();
     this.#isStopping = true;
+    // No restart that a reload has asked for.
+    this.next?.material.tls.close();
+    this.next = undefined;
     this.#tunnel?.dispatch({ kind: 'shutdown' });
   }
 
@@ -213,31 +209,51 @@ class TunnelProcess {
     return controlObject({ host: this.#host, tunnel, log: this.#log, reload: () => this.#reload() });
   }
 
-  /** An invalid configuration changes nothing; a changed one restarts this tunnel. */
-  #reload(): object {
-    const loaded = load(this.#host, this.#options, this.#log, this.next ?? this.#loaded);
+  /** An invalid configuration changes nothing. While a restart is under way it is the next one that changes. */
+  #reload(): ReloadAnswer {
+    const nothing = { applied: false, changes: [], restarts: false, ends: false, problems: [] };
+    if (this.#isStopping) return { ...nothing, problems: ['the tunnel is ending'] };
+    const before = this.next ?? this.loaded;
+    const loaded = load(this.#host, this.#options.configDirectory, this.#options.tunnel, before);
     if (Array.isArray(loaded)) {
       const problems = loaded.map(formatProblem);
       for (const text of problems) this.#log.write('error', `reload refused: ${text}`);
-      return { applied: false, changed: false, problems };
+      return { ...nothing, problems };
     }
-    if (sameConfig(loaded, this.#loaded)) {
+    const wasEnabled = before.config.enabled;
+    if (loaded === 'gone' || (wasEnabled && !loaded.config.enabled)) {
+      if (loaded !== 'gone') loaded.material.tls.close();
+      this.#log.write('info', `reload: ${loaded === 'gone' ? 'the section is gone' : 'disabled'}, ending`);
+      this.#soon(() => this.#stop());
+      return { ...nothing, applied: true, changes: ['enabled'], ends: true };
+    }
+    logNotes(this.#log, loaded.notes);
+    const answer = this.#apply(before, loaded);
+    return { ...nothing, ...answer, applied: true, problems: loaded.notes.map(formatProblem) };
+  }
+
+  #apply(before: Loaded, loaded: Loaded): Pick<ReloadAnswer, 'changes' | 'restarts'> {
+    const plan = planReload(before, loaded);
+    const { changes } = plan;
+    if (changes.length === 0) {
       loaded.material.tls.close();
       this.#log.write('info', 'reload: nothing changed');
-      return { applied: true, changed: false, problems: [] };
+      return { changes, restarts: false };
+    }
+    this.#log.write('info', `reload: ${changes.join(', ')}`);
+    if (this.next === undefined && !needsRestart(plan, loaded.config.role)) {
+      this.loaded = loaded;
+      this.#tunnel?.change(loaded.config, loaded.material, plan);
+      return { changes, restarts: false };
     }
     this.next?.material.tls.close();
     this.next = loaded;
-    this.#log.write('info', 'reload: the configuration changed');
-    // The caller's answer goes out first.
-    this.#host.loop.at(this.#host.monotonicMs() + 50, () => this.#tunnel?.dispatch({ kind: 'shutdown' }));
-    return { applied: true, changed: true, problems: [] };
+    this.#soon(() => this.#tunnel?.dispatch({ kind: 'shutdown' }));
+    return { changes, restarts: true };
   }
-}
 
-/** Line numbers move when something else in the file changes; they make no difference. */
-function sameConfig(a: Loaded, b: Loaded): boolean {
-  const text = (loaded: Loaded): string =>
-    JSON.stringify(loaded.config, (key, value) => (key === 'line' ? undefined : value));
-  return text(a) === text(b);
+  /** The caller's answer goes out first. */
+  #soon(callback: () => void): void {
+    this.#host.loop.at(this.#host.monotonicMs() + 50, callback);
+  }
 }

@@ -43,32 +43,42 @@ export class Sockets {
   readonly streams: Streams;
   readonly #parts: SocketsParts;
   readonly #host: Host;
-  readonly #options: SocketOptions;
+  #config: ServerConfig | ClientConfig;
   readonly #udp = new Map<number, UdpSocket>();
   #next = 1;
 
   constructor(parts: SocketsParts) {
     const { host, config, packet, dispatch, settled } = parts;
-    const { bindDevice, fwmark, sndbuf, rcvbuf } = config;
     this.#parts = parts;
     this.#host = host;
-    this.#options = {
-      ...(bindDevice !== undefined && { device: bindDevice }),
-      ...(fwmark !== undefined && { mark: fwmark }),
-      ...(sndbuf !== undefined && { sendBuffer: sndbuf }),
-      ...(rcvbuf !== undefined && { receiveBuffer: rcvbuf }),
-    };
+    this.#config = config;
     this.streams = new Streams({
       host,
-      options: this.#options,
-      connectTimeoutS: config.role === 'client' ? config.serverPollTimeout : config.handWindow,
-      handWindowS: config.handWindow,
+      options: () => this.#options,
+      connectTimeoutS: () =>
+        this.#config.role === 'client' ? this.#config.serverPollTimeout : this.#config.handWindow,
+      handWindowS: () => this.#config.handWindow,
       packetMax: config.tunMtu + PACKET_HEADROOM,
       number: () => this.#next++,
       packet,
       dispatch,
       settled,
     });
+  }
+
+  get #options(): SocketOptions {
+    const { bindDevice, fwmark, sndbuf, rcvbuf } = this.#config;
+    return {
+      ...(bindDevice !== undefined && { device: bindDevice }),
+      ...(fwmark !== undefined && { mark: fwmark }),
+      ...(sndbuf !== undefined && { sendBuffer: sndbuf }),
+      ...(rcvbuf !== undefined && { receiveBuffer: rcvbuf }),
+    };
+  }
+
+  /** For sockets opened from now on. */
+  setConfig(config: ServerConfig | ClientConfig): void {
+    this.#config = config;
   }
 
   shown(): ShownSocket[] {

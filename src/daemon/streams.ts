@@ -32,10 +32,10 @@ const NO_DESCRIPTOR: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS
 
 export interface StreamsParts {
   readonly host: Host;
-  readonly options: SocketOptions;
+  readonly options: () => SocketOptions;
   /** Until a connection is there, and until somebody on it is authenticated. */
-  readonly connectTimeoutS: number;
-  readonly handWindowS: number;
+  readonly connectTimeoutS: () => number;
+  readonly handWindowS: () => number;
   /** Longest packet of an authenticated peer. */
   readonly packetMax: number;
   /** The number of the next socket. */
@@ -114,7 +114,7 @@ export class Streams {
   #admit(connection: TcpConnection): void {
     if (this.#halfOpen.size >= HALF_OPEN_MAX) this.#evict();
     const number = this.#add(connection);
-    this.#halfOpen.set(number, this.#host.monotonicMs() + this.#parts.handWindowS * 1000);
+    this.#halfOpen.set(number, this.#host.monotonicMs() + this.#parts.handWindowS() * 1000);
     this.#armHalfOpen();
   }
 
@@ -149,7 +149,7 @@ export class Streams {
     const now = this.#host.monotonicMs();
     for (const [number, deadline] of this.#halfOpen) {
       if (deadline > now) break;
-      this.#end(number, { reason: `no session within ${this.#parts.handWindowS} s` });
+      this.#end(number, { reason: `no session within ${this.#parts.handWindowS()} s` });
     }
     this.#armHalfOpen();
   }
@@ -159,8 +159,9 @@ export class Streams {
   /** Opens a connection in place of one that is still on its way; socketOpened or socketFailed follows. */
   connect(remote: Endpoint): void {
     this.#cancelConnect();
-    const { host, options, connectTimeoutS, dispatch } = this.#parts;
-    const connection = host.connectTcp(remote, options);
+    const { host, options, dispatch } = this.#parts;
+    const connectTimeoutS = this.#parts.connectTimeoutS();
+    const connection = host.connectTcp(remote, options());
     if (isFailure(connection)) return dispatch({ kind: 'socketFailed', reason: describe(connection) });
     const timer = host.loop.at(host.monotonicMs() + connectTimeoutS * 1000, () => {
       this.#cancelConnect();

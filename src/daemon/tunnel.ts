@@ -22,6 +22,7 @@ import { createDropReport, type DropReport } from './dropreport.ts';
 import { clientEndpoint, type Endpoint, serverEndpoint } from './endpoint.ts';
 import type { Log } from './log.ts';
 import type { Material } from './material.ts';
+import type { ReloadPlan } from './reload.ts';
 import { clientOptions, serverOptions } from './settings.ts';
 import { Sockets } from './sockets.ts';
 
@@ -55,6 +56,8 @@ export interface Tunnel {
   readonly sockets: Sockets;
   readonly startedAt: number;
   network(): WantedNetwork | undefined;
+  /** Goes on with a configuration that needs no restart. Owns `material` from now on. */
+  change(config: ServerConfig | ClientConfig, material: Material, plan: ReloadPlan): void;
   dispatch(event: Event): void;
   /** Ends at once; without an exit notice. Idempotent. */
   close(): void;
@@ -75,13 +78,14 @@ function wantsTcp(config: ServerConfig | ClientConfig): boolean {
 }
 
 class RunningTunnel implements Tunnel {
-  readonly config: ServerConfig | ClientConfig;
+  config: ServerConfig | ClientConfig;
   readonly endpoint: Endpoint;
   readonly plane: PacketPlane;
   readonly planesOff: readonly PlaneUnavailable[];
   readonly sockets: Sockets;
   readonly startedAt: number;
   readonly #parts: TunnelParts;
+  #material: Material;
   readonly #host: Host;
   readonly #log: Log;
   readonly #network: RtnetlinkNetwork;
@@ -103,6 +107,7 @@ class RunningTunnel implements Tunnel {
   constructor(parts: TunnelParts) {
     const { host, config, material, log } = parts;
     this.#parts = parts;
+    this.#material = material;
     this.#host = host;
     this.#log = log;
     this.config = config;
@@ -120,7 +125,7 @@ class RunningTunnel implements Tunnel {
     const deps: CoreDeps = {
       crypto: host.crypto,
       random: host.random,
-      tls: () => material.tls.open(),
+      tls: () => this.#material.tls.open(),
       wallS: () => host.wallS(),
     };
     const { capabilities } = this.plane;
@@ -243,6 +248,26 @@ class RunningTunnel implements Tunnel {
     return this.#wanted;
   }
 
+  change(config: ServerConfig | ClientConfig, material: Material, plan: ReloadPlan): void {
+    const { capabilities } = this.plane;
+    // Sessions opened from the old context keep what they need of it.
+    this.#material.tls.close();
+    this.#material = material;
+    this.config = config;
+    this.#log.setLevel(config.logLevel);
+    this.sockets.setConfig(config);
+    if (config.role === 'server') {
+      const { peers, reverify } = plan;
+      const options = serverOptions(config, material, capabilities);
+      this.dispatch({ kind: 'configChange', role: 'server', options, peers, reverify });
+    } else {
+      const reconnect = plan.cost === 'new socket';
+      const newSessions = reconnect || plan.cost === 'new sessions';
+      const options = clientOptions(config, material, capabilities);
+      this.dispatch({ kind: 'configChange', role: 'client', options, newSessions, reconnect });
+    }
+  }
+
   dispatch(event: Event): void {
     this.#queue.push(event);
     // Effects of one event may bring the next; one at a time, in order.
@@ -271,6 +296,7 @@ class RunningTunnel implements Tunnel {
         this.#coreAt = effect.at;
         return;
       case 'resolve':
+        this.#resolution?.cancel();
         this.#resolution = this.#host.resolve(effect.host, effect.family, answer => {
           this.#resolution = undefined;
           if (typeof answer === 'string') this.dispatch({ kind: 'resolveFailed', reason: answer });
@@ -351,7 +377,7 @@ class RunningTunnel implements Tunnel {
       this.#host.loop.forget(this.#tun.fd);
       this.#tun.close();
     }
-    this.#parts.material.tls.close();
+    this.#material.tls.close();
     this.#parts.onExit();
   }
 }

@@ -87,7 +87,7 @@ function uciOptions(pki: Pki, agreement: Agreement, role: 'server' | 'client', e
   };
 }
 
-function serverSections(pki: Pki, agreement: Agreement, extra: Extra): Section[] {
+export function serverSections(pki: Pki, agreement: Agreement, extra: Extra): Section[] {
   const options: Options = {
     ...uciOptions(pki, agreement, 'server', { identity: pki.server, ...extra }),
     port: '1194',
@@ -98,7 +98,7 @@ function serverSections(pki: Pki, agreement: Agreement, extra: Extra): Section[]
   return [{ type: 'server', name: 'home', options }, ...(extra.sections ?? [])];
 }
 
-function clientSections(
+export function clientSections(
   pki: Pki,
   agreement: Agreement,
   remote: string,

@@ -111,9 +111,9 @@ class World {
     } as unknown as Host;
     this.streams = new Streams({
       host,
-      options: {},
-      connectTimeoutS: 10,
-      handWindowS: 60,
+      options: () => ({}),
+      connectTimeoutS: () => 10,
+      handWindowS: () => 60,
       packetMax: 1668,
       number: () => this.#number++,
       packet: (path, bytes) => this.packets.push(`${path.socket}: ${bytes.join(' ')}`),

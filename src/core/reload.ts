@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// New options for a running endpoint. What is connected stays so; only peers whose own configuration changed come
+// anew, and a client whose server is no longer named.
+
+import { formatIp, ipKey, sameIp } from './address.ts';
+import { identify } from './admit.ts';
+import { restart } from './attempt.ts';
+import { type ClientOptions, type ClientState, orderRemotes } from './clientstate.ts';
+import { type Event, notify, type Outbox } from './event.ts';
+import { REVERIFY_SPREAD_MS } from './limits.ts';
+import { renewNetwork } from './pull.ts';
+import type { ServerOptions, ServerState } from './server.ts';
+import { closePeer, renegotiationTime, type ServerPeer, settlePeer } from './serverpeer.ts';
+
+type ConfigChange = Extract<Event, { kind: 'configChange' }>;
+
+export function changeServer(
+  state: ServerState,
+  event: Extract<ConfigChange, { role: 'server' }>,
+  now: number,
+  out: Outbox,
+): void {
+  const before = state.options;
+  state.options = event.options;
+  out.network = event.options.network;
+  reserveAddresses(state, event.peers, out);
+  for (const peer of [...state.byId.values()]) {
+    if (event.peers.has(peer.commonName)) admitAnew(state, peer, now, out);
+    else reschedule(state, peer, before, event.reverify, now, out);
+  }
+}
+
+/** The client connects again and finds its new addresses and routes, or is refused. */
+function admitAnew(state: ServerState, peer: ServerPeer, now: number, out: Outbox): void {
+  const identity = identify(state, peer.session.current);
+  const refusal = 'reason' in identity ? identity : undefined;
+  closePeer(
+    state,
+    peer,
+    refusal?.reason ?? 'its configuration changed',
+    now,
+    out,
+    refusal?.text ?? 'RESTART',
+  );
+}
+
+function reschedule(
+  state: ServerState,
+  peer: ServerPeer,
+  before: ServerOptions,
+  reverify: boolean,
+  now: number,
+  out: Outbox,
+): void {
+  if (before.renegS !== state.options.renegS) {
+    const at = renegotiationTime(state, peer.handshakeAt);
+    // What is overdue now is overdue for all of them: not in one moment.
+    peer.renegotiateAt = at === undefined ? undefined : Math.max(at, soon(state, now));
+  }
+  if (reverify) peer.renegotiateAt = Math.min(peer.renegotiateAt ?? Infinity, soon(state, now));
+  settlePeer(peer, now, out);
+}
+
+function soon(state: ServerState, now: number): number {
+  return now + Math.round((state.deps.random(1)[0]! / 256) * REVERIFY_SPREAD_MS);
+}
+
+/** Fixed addresses are never given out; whoever has one already keeps it while it is connected. */
+function reserveAddresses(state: ServerState, changed: ReadonlySet<string>, out: Outbox): void {
+  const { options, pools } = state;
+  const fixed = options.peers.flatMap(peer => peer.addresses);
+  options.addresses.forEach((own, i) => {
+    const { reserved } = pools[i]!;
+    reserved.clear();
+    for (const ip of [own.ip, ...fixed]) reserved.add(ipKey(ip));
+  });
+  for (const { name, commonName, addresses } of options.peers) {
+    if (!changed.has(commonName)) continue;
+    for (const holder of state.byId.values()) {
+      const ip = addresses.find(address => holder.vpnIps.some(own => sameIp(own, address)));
+      if (ip === undefined || holder.commonName === commonName) continue;
+      notify(out, 'warn', `${formatIp(ip)} of peer '${name}' stays with ${holder.name} until that leaves`);
+    }
+  }
+}
+
+export function changeClient(
+  state: ClientState,
+  event: Extract<ConfigChange, { role: 'client' }>,
+  now: number,
+  out: Outbox,
+): void {
+  const before = state.options;
+  state.options = event.options;
+  const isServerGone = changeRemotes(state, before);
+  if (state.phase === 'leaving' || state.phase === 'idle') return;
+  const isConnected = state.phase === 'connected';
+  if (isServerGone || event.reconnect || (!isConnected && event.newSessions)) {
+    state.round = 0;
+    restart(state, 'the configuration changed', now, out, { level: 'info', advance: 'no' });
+  } else if (isConnected) {
+    if (before.renegS !== event.options.renegS) {
+      const { renegS } = event.options;
+      state.renegotiateAt = renegS === 0 ? undefined : Math.max(now, state.handshakeAt + renegS * 1000);
+    }
+    renewNetwork(state, out);
+  }
+}
+
+/** Whether the server in use, or being tried, is no longer among the remotes. */
+function changeRemotes(state: ClientState, before: ClientOptions): boolean {
+  const key = (value: unknown): string => JSON.stringify(value);
+  const { remotes, remoteRandom } = state.options;
+  if (key(remotes) === key(before.remotes) && remoteRandom === before.remoteRandom) return false;
+  const current = key(state.remotes[state.remoteIndex]);
+  state.remotes = orderRemotes(state.options, state.deps);
+  const index = state.remotes.findIndex(remote => key(remote) === current);
+  state.remoteIndex = Math.max(0, index);
+  if (index >= 0) return false;
+  state.addresses = [];
+  state.addressIndex = 0;
+  return true;
+}
