@@ -49,7 +49,7 @@ export function onStranger(
   // Only the packet right after the reset opens a session: anything later belongs to one that is gone.
   const isFirst = packet.acks.every(id => id <= 1) && (packet.messageId ?? 0) <= 1;
   if (cookie === undefined || !isFirst) return void drops['no-instance']++;
-  const { options, deps } = state;
+  const { deps } = state;
   const nowS = Math.floor(now / 1000);
   if (!checkCookie(deps.crypto, state.secret, nowS, state.cookieS, path, packet.sessionId, cookie)) {
     return void drops.cookie++;
@@ -114,7 +114,7 @@ function answerReset(
   now: number,
   out: Outbox,
 ): void {
-  const { options, deps } = state;
+  const { deps } = state;
   const limit = admitReset(state.gate, wrap, path);
   if (limit !== undefined) return void state.drops[limit]++;
   const slot = cookieSlot(Math.floor(now / 1000), state.cookieS);
