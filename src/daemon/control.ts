@@ -7,6 +7,7 @@ import type { Host } from '../host/host.ts';
 import { STATUS } from '../ubus/message.ts';
 import type { ServedObject } from '../ubus/server.ts';
 import type { Log } from './log.ts';
+import { featureNames } from './native.ts';
 import type { TunnelStatus } from './status.ts';
 import type { Tunnel } from './tunnel.ts';
 import { VERSION } from './version.ts';
@@ -77,6 +78,7 @@ export function tunnelStatus(host: Host, tunnel: Tunnel): TunnelStatus {
     data_plane: {
       name: tunnel.plane.name,
       reasons: tunnel.planesOff.map(plane => `${plane.name}: ${plane.reason}`),
+      offload: featureNames(tunnel.plane.features?.() ?? 0),
     },
     device: tunnel.config.device,
     mtu: wanted?.mtu ?? tunnel.config.tunMtu,

@@ -4,7 +4,6 @@
 import { describe, type Host, isFailure } from '../host/host.ts';
 import { choosePlane } from '../plane/choose.ts';
 import type { KernelGround } from '../plane/kernelground.ts';
-import { nativeUnavailable } from '../plane/native.ts';
 import { type Bus, createBus } from '../ubus/bus.ts';
 import { listenUbus } from '../ubus/listen.ts';
 import { createUbusServer, type ServedObject } from '../ubus/server.ts';
@@ -14,6 +13,7 @@ import { openGround, removeLeftGround } from './kernel.ts';
 import { fileProblem, type Loaded, load, noteText } from './load.ts';
 import { createLog, type Log } from './log.ts';
 import { loadMaterial } from './material.ts';
+import { type NativeGround, openNative } from './native.ts';
 import { needsRestart, planReload } from './reload.ts';
 import { startTunnel, type Tunnel } from './tunnel.ts';
 
@@ -124,6 +124,7 @@ class TunnelProcess {
     const taken = this.#serveControl();
     if (taken !== undefined) return this.#fail(taken);
     let ground: KernelGround | undefined;
+    let native: NativeGround | undefined;
     const choice = choosePlane(config.dataPlane, {
       kernel: () => {
         const opened = openGround(this.#host, config);
@@ -131,14 +132,20 @@ class TunnelProcess {
         ground = opened;
         return undefined;
       },
-      native: nativeUnavailable,
+      native: () => {
+        removeLeftGround(this.#host, config);
+        const opened = openNative(this.#host, config);
+        if ('reason' in opened) return opened;
+        native = opened;
+        return undefined;
+      },
       js: () => undefined,
     });
     if (choice.name === undefined) {
       const why = choice.off.map(plane => `${plane.name}: not available: ${plane.reason}`).join('; ');
       return this.#fail(`data_plane '${config.dataPlane}': ${why}`);
     }
-    if (ground === undefined) removeLeftGround(this.#host, config);
+    if (choice.name === 'js') removeLeftGround(this.#host, config);
     const tunnel = startTunnel({
       host: this.#host,
       config,
@@ -148,6 +155,7 @@ class TunnelProcess {
       runDirectory: this.#options.runDirectory,
       planesOff: choice.off,
       ...(ground && { ground }),
+      ...(native && { native }),
       onBroken: reason => this.#startAgain(reason),
       onExit: () => this.#host.loop.stop(),
     });

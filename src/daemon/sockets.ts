@@ -31,6 +31,16 @@ export interface SocketsParts {
   readonly dispatch: (event: Event) => void;
   /** The packets of one turn are through. */
   readonly settled: () => void;
+  /** Who reads the sockets in our place. */
+  readonly taker?: () => SocketTaker;
+}
+
+/** A data plane that reads sockets itself and hands on what is not its own. */
+export interface SocketTaker {
+  addSocket(socket: number, fd: number, family: 4 | 6, tunes: boolean): string | undefined;
+  addStream(fd: number, path: Path, recordMax: number): string | undefined;
+  sendControl(socket: number, packet: Uint8Array): void;
+  removeSocket(socket: number): void;
 }
 
 /** A socket as status shows it. */
@@ -48,7 +58,7 @@ export class Sockets {
   #next = 1;
 
   constructor(parts: SocketsParts) {
-    const { host, config, packet, dispatch, settled } = parts;
+    const { host, config, packet, dispatch, settled, taker } = parts;
     this.#parts = parts;
     this.#host = host;
     this.#config = config;
@@ -63,6 +73,7 @@ export class Sockets {
       packet,
       dispatch,
       settled,
+      ...(taker && { taker }),
     });
   }
 
@@ -120,7 +131,14 @@ export class Sockets {
     if (isFailure(socket)) return socket;
     const number = this.#next++;
     this.#udp.set(number, socket);
-    this.#host.loop.onReadable(socket.fd, () => this.#receive(number, socket));
+    const taker = this.#parts.taker?.();
+    const { sndbuf, rcvbuf } = this.#config;
+    const tunes = sndbuf === undefined && rcvbuf === undefined;
+    // One that cannot be handed over is read here: its data packets are lost, its control packets are not.
+    const refused = taker?.addSocket(number, socket.fd, bind.family === 4 ? 4 : 6, tunes);
+    if (taker === undefined || refused !== undefined) {
+      this.#host.loop.onReadable(socket.fd, () => this.#receive(number, socket));
+    }
     return number;
   }
 
@@ -159,7 +177,8 @@ export class Sockets {
     const socket = this.#udp.get(number);
     if (socket === undefined) return this.streams.close(number);
     this.#udp.delete(number);
-    this.#host.loop.forget(socket.fd);
+    if (this.#parts.taker === undefined) this.#host.loop.forget(socket.fd);
+    else this.#parts.taker().removeSocket(number);
     socket.close();
   }
 

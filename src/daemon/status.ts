@@ -47,7 +47,12 @@ export interface TunnelStatus {
   /** Seconds. */
   readonly uptime: number;
   /** `reasons`: why each better plane is off. */
-  readonly data_plane: { readonly name: string; readonly reasons: readonly string[] };
+  readonly data_plane: {
+    readonly name: string;
+    readonly reasons: readonly string[];
+    /** What the native plane hands to the kernel in large pieces. */
+    readonly offload: readonly string[];
+  };
   readonly device: string;
   readonly mtu: number;
   readonly addresses: readonly string[];
@@ -126,7 +131,11 @@ export function readStatus(value: unknown): TunnelStatus | undefined {
     state: STATES.find(state => state === reply.state) ?? 'starting',
     since: count(reply.since),
     uptime: count(reply.uptime),
-    data_plane: { name: text(plane.name), reasons: list(plane.reasons, text) },
+    data_plane: {
+      name: text(plane.name),
+      reasons: list(plane.reasons, text),
+      offload: list(plane.offload, text),
+    },
     device: text(reply.device),
     mtu: count(reply.mtu),
     addresses: list(reply.addresses, text),
@@ -218,9 +227,10 @@ function formatDrops({ control, plane }: TunnelStatus['drops']): string {
   return groups.filter(group => group !== '').join('; ');
 }
 
-function formatPlane({ name, reasons }: TunnelStatus['data_plane']): string {
+function formatPlane({ name, reasons, offload }: TunnelStatus['data_plane']): string {
   const why = reasons.map(reason => shown(reason, SHOWN_LINE_MAX)).join('; ');
-  return why === '' ? shown(name) : `${shown(name)} (${why})`;
+  const features = offload.length === 0 ? '' : `, ${offload.map(feature => shown(feature)).join(' ')}`;
+  return why === '' ? `${shown(name)}${features}` : `${shown(name)}${features} (${why})`;
 }
 
 /** Facts about one tunnel, label and text; those without text are left out. */

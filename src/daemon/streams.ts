@@ -7,6 +7,7 @@
 
 import type { Endpoint, Path } from '../core/address.ts';
 import type { Event } from '../core/event.ts';
+import { CONTROL_PACKET_RECEIVE_MAX } from '../core/limits.ts';
 import {
   type BindOptions,
   describe,
@@ -19,6 +20,7 @@ import {
   type Timer,
 } from '../host/host.ts';
 import { RecordStream, type StreamEnd } from './recordstream.ts';
+import type { SocketTaker } from './sockets.ts';
 
 /** Connections accepted in one turn. */
 const ACCEPT_BATCH = 64;
@@ -45,13 +47,17 @@ export interface StreamsParts {
   readonly dispatch: (event: Event) => void;
   /** The packets of one turn are through. */
   readonly settled: () => void;
+  /** Who reads connections in our place once somebody on them is authenticated. */
+  readonly taker?: () => SocketTaker;
 }
+
+/** Who reads a connection. The kernel's plane gives us what is not its own by the same descriptor. */
+export type StreamReader = 'us' | 'kernel' | 'native';
 
 interface Entry {
   readonly path: Path;
   readonly stream: RecordStream;
-  /** The kernel's plane has it. */
-  isKernels: boolean;
+  reader: StreamReader;
   /** The core has been told that it ended. */
   isEnded: boolean;
   retry: Timer | undefined;
@@ -196,7 +202,7 @@ export class Streams {
     const entry: Entry = {
       path,
       stream: new RecordStream(connection),
-      isKernels: false,
+      reader: 'us',
       isEnded: false,
       retry: undefined,
     };
@@ -215,6 +221,7 @@ export class Streams {
   send(number: number, bytes: Uint8Array, isData: boolean): void {
     const entry = this.#entries.get(number);
     if (entry === undefined || entry.isEnded) return;
+    if (entry.reader === 'native') return this.#parts.taker!().sendControl(number, bytes);
     const waited = entry.stream.hasQueue;
     const end = entry.stream.send(bytes, isData);
     if (end !== undefined) this.#end(number, end);
@@ -223,7 +230,8 @@ export class Streams {
 
   #wait(entry: Entry): void {
     const { loop } = this.#host;
-    if (!entry.isKernels) return loop.onWritable(entry.stream.connection.fd, () => this.#flush(entry));
+    if (entry.reader !== 'kernel')
+      return loop.onWritable(entry.stream.connection.fd, () => this.#flush(entry));
     entry.retry = loop.at(this.#host.monotonicMs() + RETRY_MS, () => this.#flush(entry));
   }
 
@@ -231,8 +239,9 @@ export class Streams {
     const { stream } = entry;
     const end = stream.flush();
     if (end !== undefined) return this.#end(entry.path.socket, end);
-    if (!entry.isKernels && !stream.hasQueue) this.#host.loop.onWritable(stream.connection.fd, undefined);
-    else if (entry.isKernels && stream.hasQueue) this.#wait(entry);
+    if (entry.reader !== 'kernel' && !stream.hasQueue)
+      this.#host.loop.onWritable(stream.connection.fd, undefined);
+    else if (entry.reader === 'kernel' && stream.hasQueue) this.#wait(entry);
   }
 
   /** Why the connection cannot be given to the kernel at this moment; undefined: it can. */
@@ -243,12 +252,24 @@ export class Streams {
   }
 
   /** Somebody on the connection is authenticated; its data packets are the plane's. */
-  establish(number: number, isKernels: boolean): void {
+  establish(number: number, reader: StreamReader): void {
     const entry = this.#entries.get(number);
     if (entry === undefined) return;
     this.#halfOpen.delete(number);
-    entry.isKernels = isKernels;
-    entry.stream.widen(this.#parts.packetMax);
+    // The same peer with new keys, on a connection that was handed over before.
+    if (entry.reader === 'native') return;
+    entry.reader = reader;
+    if (reader !== 'native') return entry.stream.widen(this.#parts.packetMax);
+    const { fd } = entry.stream.connection;
+    this.#host.loop.forget(fd);
+    const recordMax = Math.max(this.#parts.packetMax, CONTROL_PACKET_RECEIVE_MAX);
+    const refused = this.#parts.taker!().addStream(fd, entry.path, recordMax);
+    if (refused !== undefined) this.#end(number, { reason: refused });
+  }
+
+  /** The plane that reads a connection says that it ended; `errno` 0: by the other side. */
+  ended(number: number, errno: number): void {
+    this.#end(number, { reason: errno === 0 ? 'connection closed' : `connection failed (error ${errno})` });
   }
 
   #end(number: number, end: StreamEnd): void {
@@ -262,7 +283,8 @@ export class Streams {
   #forget(entry: Entry): void {
     this.#halfOpen.delete(entry.path.socket);
     entry.retry?.cancel();
-    this.#host.loop.forget(entry.stream.connection.fd);
+    if (entry.reader === 'native') this.#parts.taker!().removeSocket(entry.path.socket);
+    else this.#host.loop.forget(entry.stream.connection.fd);
   }
 
   close(number: number): void {

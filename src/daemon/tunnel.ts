@@ -15,6 +15,7 @@ import { execute } from '../plane/command.ts';
 import { createJsPlane } from '../plane/js.ts';
 import { createKernelPlane, type KernelPlane } from '../plane/kernel.ts';
 import type { KernelGround } from '../plane/kernelground.ts';
+import { NATIVE_PEERS_MAX, NativePlane } from '../plane/native.ts';
 import type { PacketPlane, PlaneUnavailable } from '../plane/plane.ts';
 import type { Bus } from '../ubus/bus.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
@@ -22,6 +23,7 @@ import { createDropReport, type DropReport } from './dropreport.ts';
 import { clientEndpoint, type Endpoint, serverEndpoint } from './endpoint.ts';
 import type { Log } from './log.ts';
 import type { Material } from './material.ts';
+import type { NativeGround } from './native.ts';
 import type { ReloadPlan } from './reload.ts';
 import { clientOptions, serverOptions } from './settings.ts';
 import { Sockets } from './sockets.ts';
@@ -42,6 +44,8 @@ export interface TunnelParts {
   readonly planesOff: readonly PlaneUnavailable[];
   /** Present: data packets are the kernel's, on this device. Owned by the tunnel from now on. */
   readonly ground?: KernelGround;
+  /** Present: data packets are the shim's, on this device. Owned by the tunnel from now on. */
+  readonly native?: NativeGround;
   /** The data plane is gone and will not come back. */
   readonly onBroken: (reason: string) => void;
   /** Everything is closed. */
@@ -94,9 +98,10 @@ class RunningTunnel implements Tunnel {
   readonly #queue: Event[] = [];
   #isDraining = false;
   #isClosed = false;
-  /** Either a TUN device or the kernel's plane. */
+  /** The kernel has no device that we see. */
   #tun: TunDevice | undefined;
   readonly #kernel: KernelPlane | undefined;
+  readonly #native: NativePlane | undefined;
   #wanted: WantedNetwork | undefined;
   #resolution: Resolution | undefined;
   #coreAt: number | undefined;
@@ -119,9 +124,12 @@ class RunningTunnel implements Tunnel {
       packet: (path, bytes) => this.#fromNetwork(path, bytes),
       dispatch: event => this.#fromSockets(event),
       settled: () => this.#arm(),
+      ...(parts.native && { taker: () => this.#native! }),
     });
     this.#kernel = parts.ground && this.#kernelPlane(parts.ground);
-    this.plane = this.#kernel ?? this.#jsPlane();
+    this.#native = parts.native && this.#nativePlane(parts.native);
+    this.#tun = parts.native?.tun;
+    this.plane = this.#kernel ?? this.#native ?? this.#jsPlane();
     const deps: CoreDeps = {
       crypto: host.crypto,
       random: host.random,
@@ -156,6 +164,24 @@ class RunningTunnel implements Tunnel {
     });
   }
 
+  #nativePlane({ engine }: NativeGround): NativePlane {
+    return new NativePlane({
+      mode: this.config.role === 'server' ? 'mp' : 'p2p',
+      engine,
+      isThreaded: true,
+      peersMax: NATIVE_PEERS_MAX,
+      sink: {
+        send: () => undefined,
+        deliver: () => undefined,
+        notice: notice => this.dispatch({ kind: 'planeNotice', notice }),
+        inner: (peerId, payload) => this.dispatch({ kind: 'inner', peerId, payload: payload.slice() }),
+        control: (path, bytes) => this.#fromNetwork(path, bytes),
+        streamEnded: (socket, errno) => this.sockets.streams.ended(socket, errno),
+        broken: reason => this.#parts.onBroken(reason),
+      },
+    });
+  }
+
   #kernelPlane(ground: KernelGround): KernelPlane {
     return createKernelPlane({
       ground,
@@ -174,10 +200,12 @@ class RunningTunnel implements Tunnel {
   /** Opens the way for packets or, where they do not come here, for what the kernel says of them. */
   #openDevice(): string | undefined {
     const { loop } = this.#host;
-    const kernel = this.#kernel;
-    if (kernel !== undefined) {
-      loop.onReadable(kernel.noticeFd, () => {
-        kernel.receive(this.#host.monotonicMs());
+    const far = this.#kernel ?? this.#native;
+    if (far !== undefined) {
+      loop.onReadable(far.noticeFd, () => {
+        const now = this.#host.monotonicMs();
+        far.receive(now);
+        this.#planeDrops.look(far.drops(), now, undefined);
         this.#arm();
       });
       return undefined;
@@ -322,12 +350,15 @@ class RunningTunnel implements Tunnel {
     const stream = command.op === 'addPeer' && command.peer.path.tcp === true ? command.peer.path : undefined;
     const { streams } = this.sockets;
     const isKernels = this.#kernel !== undefined;
-    const notReady = stream && isKernels ? streams.notReady(stream.socket) : undefined;
+    const isTaken = isKernels || this.#native !== undefined;
+    const notReady = stream && isTaken ? streams.notReady(stream.socket) : undefined;
     if (notReady !== undefined) return this.dispatch({ kind: 'planeRefused', command, text: notReady });
     const refused = execute(this.plane, command, this.#host.monotonicMs());
     if (refused !== undefined) {
       this.dispatch({ kind: 'planeRefused', command, text: `${refused.code}: ${refused.text}` });
-    } else if (stream !== undefined) streams.establish(stream.socket, isKernels);
+    } else if (stream !== undefined) {
+      streams.establish(stream.socket, isKernels ? 'kernel' : this.#native === undefined ? 'us' : 'native');
+    }
   }
 
   #applyNetwork(wanted: WantedNetwork): void {
@@ -370,11 +401,12 @@ class RunningTunnel implements Tunnel {
     if (this.#wanted !== undefined) {
       for (const failure of this.#network.clear().failures) this.#log.write('warn', `network: ${failure}`);
     }
-    if (this.#kernel !== undefined) this.#host.loop.forget(this.#kernel.noticeFd);
+    const far = this.#kernel ?? this.#native;
+    if (far !== undefined) this.#host.loop.forget(far.noticeFd);
     this.plane.close();
     this.sockets.closeAll();
     if (this.#tun !== undefined) {
-      this.#host.loop.forget(this.#tun.fd);
+      if (far === undefined) this.#host.loop.forget(this.#tun.fd);
       this.#tun.close();
     }
     this.#material.tls.close();

@@ -116,7 +116,81 @@ export interface TunDevice {
   /** One IP packet without header (IFF_NO_PI), borrowed until the next read; undefined: nothing there. */
   read(): Result<Uint8Array> | undefined;
   write(packet: Uint8Array): Failure | undefined;
+  /** The native data plane on a device opened with `hasHeader`; close it before the device. */
+  openPlane(options: NativePlaneOptions): Result<NativePlane>;
   /** The device and all its addresses and routes vanish. */
+  close(): void;
+}
+
+/** Fast-path features of the native plane, as bits. */
+export const NATIVE_FEATURES = { tun_tso: 1, tun_uso: 2, tun_gro: 4, tx_gso: 8, rx_gro: 16 } as const;
+
+export interface NativePlaneOptions {
+  readonly isMany: boolean;
+  /** Bits of NATIVE_FEATURES that may be used. */
+  readonly features: number;
+  /** Outer packet size that TCP is cut to; 0 = off. */
+  readonly mssfix: number;
+  /** Keeps the own address that packets came to, and answers from it. */
+  readonly usesLocal: boolean;
+  readonly peersMax: number;
+  readonly firstPacketId: number;
+  readonly packetIdSoft: number;
+  readonly gcmUsageSoft: number;
+  readonly mtu: number;
+}
+
+/** One peer's description: layouts are those of src/shim/plane.h. Absent in a change: as before. */
+export interface NativePeer {
+  readonly peerId: number;
+  readonly txId?: number;
+  readonly isV1?: boolean;
+  readonly path?: Uint8Array;
+  readonly vpnIp4?: Uint8Array;
+  readonly vpnIp6?: Uint8Array;
+  readonly routes?: Uint8Array;
+  readonly keepalive?: { readonly intervalS: number; readonly timeoutS: number };
+}
+
+export interface NativeKey {
+  readonly peerId: number;
+  readonly slot: 'primary' | 'secondary';
+  readonly keyId: number;
+  readonly cipher: string;
+  readonly encrypt: { readonly key: Uint8Array; readonly nonceTail: Uint8Array };
+  readonly decrypt: { readonly key: Uint8Array; readonly nonceTail: Uint8Array };
+}
+
+/** The shim's data plane, with its own thread where it has a device. Commands give a Failure or undefined. */
+export interface NativePlane {
+  /** Readable when there are events. */
+  readonly fd: number;
+  /** Fills the buffer with whole events; how many bytes. */
+  take(buffer: Uint8Array): number;
+  addPeer(peer: NativePeer, now: number): Failure | undefined;
+  setPeer(change: NativePeer, now: number): Failure | undefined;
+  delPeer(peerId: number): Failure | undefined;
+  addKey(key: NativeKey): Failure | undefined;
+  swapKeys(peerId: number): Failure | undefined;
+  delKey(peerId: number, slot: 'primary' | 'secondary'): Failure | undefined;
+  sendInner(peerId: number, payload: Uint8Array, now: number): Failure | undefined;
+  peers(): Uint8Array;
+  /** Drops by reason, then the bits of the features that are on. */
+  show(): readonly number[];
+  /** The plane reads a UDP socket from now on. `tunes`: larger buffers than the system's default. */
+  addSocket(socket: number, fd: number, family: 4 | 6, tunes: boolean): Failure | undefined;
+  /** The same for a TCP connection, between two records. */
+  addStream(fd: number, path: Uint8Array, recordMax: number): Failure | undefined;
+  /** A control packet for a connection that the plane has, its length in front. */
+  sendRecord(socket: number, record: Uint8Array): Failure | undefined;
+  /** Before the descriptor is closed. */
+  removeSocket(socket: number): Failure | undefined;
+  /** Without a device: a datagram, a frame, the time. */
+  fromNetwork(path: Uint8Array, datagram: Uint8Array, now: number): void;
+  fromTun(frame: Uint8Array, now: number): void;
+  tick(now: number): void;
+  deadline(): number | undefined;
+  /** Ends the thread and wipes all keys. */
   close(): void;
 }
 
@@ -248,8 +322,8 @@ export interface Host {
   listenTcp(options: BindOptions): Result<TcpListener>;
   /** Begins to connect; becomes writable when `outcome` knows how it went. */
   connectTcp(remote: Endpoint, options: SocketOptions): Result<TcpConnection>;
-  /** Name of at most 15 characters; fails with EBUSY when the device is in use. */
-  openTun(name: string): Result<TunDevice>;
+  /** Name of at most 15 characters; fails with EBUSY when the device is in use. `hasHeader`: for openPlane. */
+  openTun(name: string, hasHeader?: boolean): Result<TunDevice>;
   /** `protocol` 0 = route, 16 = generic. Extended acks are on. */
   openNetlink(protocol: number, receiveBuffer?: number): Result<NetlinkSocket>;
   listenUnix(path: string, mode: number): Result<StreamListener>;

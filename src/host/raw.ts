@@ -71,7 +71,7 @@ export interface RawShim {
   tcp_outcome(stream: Handle): Status;
   tcp_local(stream: Handle, address: Uint8Array): Status;
 
-  tun_open(name: string): Handle | Status;
+  tun_open(name: string, hasHeader: number): Handle | Status;
   tun_close(tun: Handle): Status;
   tun_fd(tun: Handle): number;
   tun_name(tun: Handle): string | Status;
@@ -162,6 +162,71 @@ export interface RawShim {
   /** Lines: common name, subject, fingerprint, serial, notAfter; 0: none. */
   tls_peer(session: Handle): string | Status;
   tls_export(session: Handle, label: string, length: number): Uint8Array | Status;
+
+  plane_open(
+    isMany: number,
+    tun: Handle,
+    features: number,
+    mssfix: number,
+    usesLocal: number,
+    peersMax: number,
+    firstId: number,
+    softId: number,
+    gcmSoft: number,
+    mtu: number,
+  ): Handle | Status;
+  plane_close(plane: Handle): Status;
+  plane_fd(plane: Handle): number;
+  plane_take(plane: Handle, buffer: Uint8Array): number;
+  plane_add_peer(
+    plane: Handle,
+    peerId: number,
+    txId: number,
+    isV1: number,
+    path: Uint8Array,
+    vpnIp4: Uint8Array | undefined,
+    vpnIp6: Uint8Array | undefined,
+    routes: Uint8Array | undefined,
+    interval: number,
+    timeout: number,
+    now: number,
+  ): Status;
+  plane_set_peer(
+    plane: Handle,
+    peerId: number,
+    path: Uint8Array | undefined,
+    vpnIp4: Uint8Array | undefined,
+    vpnIp6: Uint8Array | undefined,
+    routes: Uint8Array | undefined,
+    interval: number,
+    timeout: number,
+    now: number,
+  ): Status;
+  plane_del_peer(plane: Handle, peerId: number): Status;
+  plane_add_key(
+    plane: Handle,
+    peerId: number,
+    slot: number,
+    keyId: number,
+    cipher: string,
+    encryptKey: Uint8Array,
+    encryptTail: Uint8Array,
+    decryptKey: Uint8Array,
+    decryptTail: Uint8Array,
+  ): Status;
+  plane_swap_keys(plane: Handle, peerId: number): Status;
+  plane_del_key(plane: Handle, peerId: number, slot: number): Status;
+  plane_send_inner(plane: Handle, peerId: number, payload: Uint8Array, now: number): Status;
+  plane_peers(plane: Handle): Uint8Array | Status;
+  plane_show(plane: Handle): readonly number[] | Status;
+  plane_add_socket(plane: Handle, socket: number, descriptor: number, family: number, tunes: number): Status;
+  plane_add_stream(plane: Handle, descriptor: number, path: Uint8Array, recordMax: number): Status;
+  plane_send_record(plane: Handle, socket: number, record: Uint8Array): Status;
+  plane_remove_socket(plane: Handle, socket: number): Status;
+  plane_from_network(plane: Handle, path: Uint8Array, datagram: Uint8Array, now: number): Status;
+  plane_from_tun(plane: Handle, frame: Uint8Array, now: number): Status;
+  plane_tick(plane: Handle, now: number): Status;
+  plane_deadline(plane: Handle): readonly number[] | Status;
 }
 
 /** What a runtime adds to the shim. */

@@ -68,7 +68,7 @@ export function shimHost(runtime: Runtime): Host {
     openUdp: options => openUdp(shim, options),
     listenTcp: options => listenTcp(shim, options),
     connectTcp: (remote, options) => connectTcp(shim, remote, options),
-    openTun: device => openTun(shim, device),
+    openTun: (device, hasHeader = false) => openTun(shim, device, hasHeader),
     openNetlink: (protocol, receiveBuffer) => openNetlink(shim, protocol, receiveBuffer),
     listenUnix: (path, mode) => listenUnix(shim, path, mode),
     connectUnix: path => connectUnix(shim, path),

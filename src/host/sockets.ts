@@ -6,6 +6,8 @@ import type {
   BindOptions,
   Datagram,
   Failure,
+  NativePlane,
+  NativePlaneOptions,
   NetlinkSocket,
   Result,
   SocketOptions,
@@ -16,6 +18,7 @@ import type {
   TunDevice,
   UdpSocket,
 } from './host.ts';
+import { openNativePlane } from './nativeplane.ts';
 import { ADDRESS_LENGTH, demand, failure, isAgain, outcome, type RawShim } from './raw.ts';
 
 // One for all sockets: what receive and read return is borrowed until the next call. It holds any datagram.
@@ -178,11 +181,15 @@ class ShimTunDevice implements TunDevice {
   close(): void {
     this.#shim.tun_close(this.#handle);
   }
+
+  openPlane(options: NativePlaneOptions): Result<NativePlane> {
+    return openNativePlane(this.#shim, options, this.#handle);
+  }
 }
 
-/** Creates a TUN device; EBUSY when one of this name exists. */
-export function openTun(shim: RawShim, name: string): Result<TunDevice> {
-  const handle = shim.tun_open(name);
+/** Creates a TUN device; EBUSY when one of this name exists. `hasHeader`: for the native plane. */
+export function openTun(shim: RawShim, name: string, hasHeader: boolean): Result<TunDevice> {
+  const handle = shim.tun_open(name, hasHeader ? 1 : 0);
   if (handle >= 0) return new ShimTunDevice(shim, handle);
   const failed = failure(shim, `create tun device ${name}`, handle);
   // Then it was the open, before the device had a name.

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Why a user-space plane drops packets: a closed list, one counter each. Nothing is dropped without one.
 
-/** Why packets are dropped: up to `reverse-path` received ones, after it ones from TUN; `link-local` both. */
+/**
+ * Why packets are dropped: up to `reverse-path` received ones, after it ones from TUN; `link-local` both. The last four
+ * are the native plane's: a super-packet whose header lies, a socket and a device that take no more, control packets
+ * that came faster than they were read.
+ */
 export const DROP_REASONS = [
   'short',
   'opcode',
@@ -18,5 +22,9 @@ export const DROP_REASONS = [
   'no-route',
   'no-peer',
   'no-peer-key',
+  'offload',
+  'send',
+  'tun',
+  'control',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];

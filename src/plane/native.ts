@@ -1,9 +1,442 @@
 // SPDX-License-Identifier: Apache-2.0
-// The data plane in the worker threads of the shim. Not built yet: it always says so.
+// The data plane in the shim's data thread: commands go down as calls, notices come back as events through one
+// descriptor. Semantics are those of js.ts; descriptions are checked here by the same rules.
 
-import type { PlaneUnavailable } from './plane.ts';
+import type { Ip, Path, Prefix } from '../core/address.ts';
+import type { CipherName } from '../core/crypto.ts';
+import {
+  DEL_REASONS,
+  type KeySlot,
+  type PeerCounters,
+  type PeerRecord,
+  type PlaneCapabilities,
+  type PlaneKey,
+  type PlanePeer,
+  type PlanePeerChange,
+} from '../core/plane.ts';
+import { DROP_REASONS, type DropReason } from './drops.ts';
+import { checkKey, KEY_LIMITS } from './keys.ts';
+import { checkChange, checkPeer } from './peers.ts';
+import type { PacketPlane, PlaneFailure, PlaneMode, PlaneResult, PlaneSink } from './plane.ts';
 
-/** Why the native plane cannot be had. */
-export function nativeUnavailable(): PlaneUnavailable {
-  return { name: 'native', reason: 'not built yet' };
+/** What the shim offers; see NativePlane in src/host/host.ts for what each means. */
+export interface NativeEngine {
+  readonly fd: number;
+  take(buffer: Uint8Array): number;
+  addPeer(peer: EnginePeer, now: number): EngineFailure | undefined;
+  setPeer(change: EnginePeer, now: number): EngineFailure | undefined;
+  delPeer(peerId: number): EngineFailure | undefined;
+  addKey(key: PlaneKey): EngineFailure | undefined;
+  swapKeys(peerId: number): EngineFailure | undefined;
+  delKey(peerId: number, slot: KeySlot): EngineFailure | undefined;
+  sendInner(peerId: number, payload: Uint8Array, now: number): EngineFailure | undefined;
+  peers(): Uint8Array;
+  show(): readonly number[];
+  addSocket(socket: number, fd: number, family: 4 | 6, tunes: boolean): EngineFailure | undefined;
+  addStream(fd: number, path: Uint8Array, recordMax: number): EngineFailure | undefined;
+  sendRecord(socket: number, record: Uint8Array): EngineFailure | undefined;
+  removeSocket(socket: number): EngineFailure | undefined;
+  fromNetwork(path: Uint8Array, datagram: Uint8Array, now: number): void;
+  fromTun(frame: Uint8Array, now: number): void;
+  tick(now: number): void;
+  deadline(): number | undefined;
+  close(): void;
+}
+
+interface EngineFailure {
+  readonly code: string;
+  readonly text: string;
+}
+
+interface EnginePeer {
+  readonly peerId: number;
+  readonly txId?: number;
+  readonly isV1?: boolean;
+  readonly path?: Uint8Array;
+  readonly vpnIp4?: Ip;
+  readonly vpnIp6?: Ip;
+  readonly routes?: Uint8Array;
+  readonly keepalive?: { readonly intervalS: number; readonly timeoutS: number };
+}
+
+export interface NativeSink extends PlaneSink {
+  /** A packet that is no data packet, from a socket that the plane reads; borrowed until return. */
+  control(path: Path, packet: Uint8Array): void;
+  /** A connection ended; `errno` 0: by the other side. */
+  streamEnded(socket: number, errno: number): void;
+  /** The device is gone: nothing works any more. */
+  broken(reason: string): void;
+}
+
+export interface NativePlaneParts {
+  readonly mode: PlaneMode;
+  /** Owned by the plane from now on. */
+  readonly engine: NativeEngine;
+  readonly sink: NativeSink;
+  /** Whether the engine has a device and a thread; else packets are given by calls. */
+  readonly isThreaded: boolean;
+  readonly peersMax: number;
+}
+
+/** More than any router serves; the engine's tables take them. */
+export const NATIVE_PEERS_MAX = 65_535;
+/** What limits the engine is told where nobody says otherwise. */
+export const NATIVE_LIMITS = {
+  firstPacketId: KEY_LIMITS.firstPacketId,
+  packetIdSoft: KEY_LIMITS.packetIdSoft,
+  gcmUsageSoft: KEY_LIMITS.gcmUsageSoft,
+} as const;
+
+// Layouts of src/shim/plane.h and plane.c, numbers in the machine's own order.
+const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+export const PATH_LENGTH = 48;
+const BLOCK = 8;
+const ROUTE_LENGTH = 18;
+const SHOWN_LENGTH = 200;
+const TUN_HEADER_LENGTH = 10;
+const EVENT = {
+  deleted: 1,
+  floated: 2,
+  exhausted: 3,
+  expiring: 4,
+  control: 5,
+  inner: 6,
+  streamEnd: 7,
+  broken: 8,
+  send: 9,
+  deliver: 10,
+} as const;
+const COUNTERS: readonly (keyof PeerCounters)[] = [
+  'vpnRxBytes',
+  'vpnTxBytes',
+  'vpnRxPackets',
+  'vpnTxPackets',
+  'linkRxBytes',
+  'linkTxBytes',
+  'linkRxPackets',
+  'linkTxPackets',
+];
+
+/** Socket number, whether it is TCP, and the shim's address block. */
+export function encodePath(path: Path): Uint8Array {
+  const bytes = new Uint8Array(PATH_LENGTH);
+  const view = new DataView(bytes.buffer);
+  const { ip, port, scope = 0 } = path.remote;
+  view.setInt32(0, path.socket, LITTLE);
+  view.setInt32(4, path.tcp === true ? 1 : 0, LITTLE);
+  bytes[BLOCK] = ip.length;
+  bytes[BLOCK + 1] = path.local?.length ?? 0;
+  view.setUint16(BLOCK + 2, port);
+  view.setUint32(BLOCK + 4, scope);
+  bytes.set(ip, BLOCK + 8);
+  if (path.local !== undefined) bytes.set(path.local, BLOCK + 24);
+  return bytes;
+}
+
+function decodePath(bytes: Uint8Array): Path {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, PATH_LENGTH);
+  const localLength = bytes[BLOCK + 1]!;
+  const scope = view.getUint32(BLOCK + 4);
+  const ip = bytes.slice(BLOCK + 8, BLOCK + 8 + bytes[BLOCK]!);
+  return {
+    socket: view.getInt32(0, LITTLE),
+    remote: { ip, port: view.getUint16(BLOCK + 2), ...(scope !== 0 && { scope }) },
+    ...(localLength > 0 && { local: bytes.slice(BLOCK + 24, BLOCK + 24 + localLength) }),
+    ...(view.getInt32(4, LITTLE) !== 0 && { tcp: true }),
+  };
+}
+
+function encodeRoutes(routes: readonly Prefix[]): Uint8Array {
+  const bytes = new Uint8Array(routes.length * ROUTE_LENGTH);
+  routes.forEach(({ ip, bits }, i) => {
+    bytes.set([ip.length, bits], i * ROUTE_LENGTH);
+    bytes.set(ip, i * ROUTE_LENGTH + 2);
+  });
+  return bytes;
+}
+
+function textOf(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  return String.fromCharCode(...bytes.subarray(0, end < 0 ? bytes.length : end));
+}
+
+function decodePeer(bytes: Uint8Array): PeerRecord {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, SHOWN_LENGTH);
+  const u32 = (at: number): number => view.getUint32(at, LITTLE);
+  const key = (at: number, idAt: number) => {
+    const cipher = textOf(bytes.subarray(at, at + 24)) as CipherName;
+    return cipher.length === 0 ? undefined : { keyId: bytes[idAt]!, cipher };
+  };
+  const primary = key(84, 14);
+  const secondary = key(108, 15);
+  const counters = {} as PeerCounters;
+  COUNTERS.forEach((name, i) => {
+    const at = 136 + 8 * i;
+    counters[name] = u32(at + (LITTLE ? 4 : 0)) * 2 ** 32 + u32(at + (LITTLE ? 0 : 4));
+  });
+  return {
+    peerId: u32(0),
+    path: decodePath(bytes.subarray(16)),
+    ...(bytes[12] !== 0 && { vpnIp4: bytes.slice(64, 68) }),
+    ...(bytes[13] !== 0 && { vpnIp6: bytes.slice(68, 84) }),
+    keepalive: { intervalS: u32(4), timeoutS: u32(8) },
+    ...(primary && { primary }),
+    ...(secondary && { secondary }),
+    counters,
+  };
+}
+
+export class NativePlane implements PacketPlane {
+  readonly name = 'native';
+  readonly capabilities: PlaneCapabilities;
+  /** Readable when receive() has something to tell. */
+  readonly noticeFd: number;
+  readonly #mode: PlaneMode;
+  readonly #engine: NativeEngine;
+  readonly #sink: NativeSink;
+  readonly #isThreaded: boolean;
+  readonly #events = new Uint8Array(128 * 1024);
+  readonly #final = new Map<number, PeerCounters>();
+  #isClosed = false;
+
+  constructor({ mode, engine, sink, isThreaded, peersMax }: NativePlaneParts) {
+    this.#mode = mode;
+    this.#engine = engine;
+    this.#sink = sink;
+    this.#isThreaded = isThreaded;
+    this.noticeFd = engine.fd;
+    const maxPeers = mode === 'p2p' ? 1 : peersMax;
+    this.capabilities = {
+      dataV1: true,
+      inner: true,
+      tcp: true,
+      epoch: false,
+      ownsPeerRoutes: false,
+      maxPeers,
+    };
+  }
+
+  addPeer(peer: PlanePeer, now: number): PlaneResult {
+    const wrong = checkPeer(this.#mode, peer);
+    if (wrong !== undefined) return wrong;
+    const { peerId, txId = peerId, format, path, vpnIp4, vpnIp6, routes, keepalive } = peer;
+    const described: EnginePeer = {
+      peerId,
+      txId,
+      isV1: format === 'v1',
+      path: encodePath(path),
+      ...(vpnIp4 && { vpnIp4 }),
+      ...(vpnIp6 && { vpnIp6 }),
+      ...(routes && { routes: encodeRoutes(routes) }),
+      ...(keepalive && { keepalive }),
+    };
+    return this.#done(this.#engine.addPeer(described, now), peerId);
+  }
+
+  setPeer(change: PlanePeerChange, now: number): PlaneResult {
+    const wrong = checkChange(this.#mode, change);
+    if (wrong !== undefined) {
+      // As elsewhere: that there is no such peer comes first.
+      return this.peers().some(({ peerId }) => peerId === change.peerId) ? wrong : noPeer(change.peerId);
+    }
+    const { peerId, path, vpnIp4, vpnIp6, routes, keepalive } = change;
+    const described: EnginePeer = {
+      peerId,
+      ...(path && { path: encodePath(path) }),
+      ...(vpnIp4 && { vpnIp4 }),
+      ...(vpnIp6 && { vpnIp6 }),
+      ...(routes && { routes: encodeRoutes(routes) }),
+      ...(keepalive && { keepalive }),
+    };
+    return this.#done(this.#engine.setPeer(described, now), peerId);
+  }
+
+  delPeer(peerId: number): PlaneResult {
+    return this.#done(this.#engine.delPeer(peerId), peerId);
+  }
+
+  addKey(key: PlaneKey): PlaneResult {
+    const wrong = checkKey(key);
+    if (wrong !== undefined) {
+      return this.peers().some(({ peerId }) => peerId === key.peerId) ? wrong : noPeer(key.peerId);
+    }
+    return this.#done(this.#engine.addKey(key), key.peerId);
+  }
+
+  swapKeys(peerId: number): PlaneResult {
+    return this.#done(this.#engine.swapKeys(peerId), peerId, 'no secondary key');
+  }
+
+  delKey(peerId: number, slot: KeySlot): PlaneResult {
+    return this.#done(this.#engine.delKey(peerId, slot), peerId);
+  }
+
+  sendInner(peerId: number, payload: Uint8Array, now: number): PlaneResult {
+    return this.#done(this.#engine.sendInner(peerId, payload, now), peerId, 'no primary key');
+  }
+
+  peers(): PeerRecord[] {
+    if (this.#isClosed) return [];
+    const bytes = this.#engine.peers();
+    const records: PeerRecord[] = [];
+    for (let at = 0; at < bytes.length; at += SHOWN_LENGTH) {
+      records.push(decodePeer(bytes.subarray(at, at + SHOWN_LENGTH)));
+    }
+    return records;
+  }
+
+  drops(): Readonly<Record<DropReason, number>> {
+    const counts = this.#isClosed ? [] : this.#engine.show();
+    return Object.fromEntries(DROP_REASONS.map((reason, i) => [reason, counts[i] ?? 0])) as Record<
+      DropReason,
+      number
+    >;
+  }
+
+  /** Bits of the features that are on. */
+  features(): number {
+    return this.#isClosed ? 0 : this.#engine.show()[DROP_REASONS.length]!;
+  }
+
+  finalCounters(peerId: number): PeerCounters | undefined {
+    return this.#final.get(peerId);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#engine.close();
+  }
+
+  // ---- sockets
+
+  /** The plane reads this UDP socket from now on. */
+  addSocket(socket: number, fd: number, family: 4 | 6, tunes: boolean): string | undefined {
+    return this.#engine.addSocket(socket, fd, family, tunes)?.text;
+  }
+
+  /** The plane reads and writes this connection from now on; it is between two records. */
+  addStream(fd: number, path: Path, recordMax: number): string | undefined {
+    return this.#engine.addStream(fd, encodePath(path), recordMax)?.text;
+  }
+
+  /** A control packet for a connection that the plane has. */
+  sendControl(socket: number, packet: Uint8Array): void {
+    const record = new Uint8Array(2 + packet.length);
+    record.set([packet.length >> 8, packet.length & 0xff]);
+    record.set(packet, 2);
+    this.#engine.sendRecord(socket, record);
+  }
+
+  removeSocket(socket: number): void {
+    if (!this.#isClosed) this.#engine.removeSocket(socket);
+  }
+
+  // ---- packets, without a thread
+
+  fromNetwork(path: Path, datagram: Uint8Array, now: number): void {
+    // A socket that the thread reads gives no packets to anybody else.
+    if (this.#isThreaded || this.#isClosed) return;
+    this.#engine.fromNetwork(encodePath(path), datagram, now);
+    this.receive();
+  }
+
+  fromTun(packet: Uint8Array, now: number): void {
+    if (this.#isThreaded || this.#isClosed) return;
+    const frame = new Uint8Array(TUN_HEADER_LENGTH + packet.length);
+    frame.set(packet, TUN_HEADER_LENGTH);
+    this.fromFrame(frame, now);
+  }
+
+  /** A packet or super-packet behind its virtio header. */
+  fromFrame(frame: Uint8Array, now: number): void {
+    this.#engine.fromTun(frame, now);
+    this.receive();
+  }
+
+  tick(now: number): void {
+    if (this.#isThreaded || this.#isClosed) return;
+    this.#engine.tick(now);
+    this.receive();
+  }
+
+  deadline(): number | undefined {
+    return this.#isThreaded || this.#isClosed ? undefined : this.#engine.deadline();
+  }
+
+  // ---- events
+
+  /** Takes what the thread has to tell. */
+  receive(): void {
+    while (!this.#isClosed) {
+      // A copy: what is told may bring more commands, and those more events.
+      const length = this.#engine.take(this.#events);
+      const events = this.#events.slice(0, length);
+      const view = new DataView(events.buffer);
+      for (let at = 0; at < length && !this.#isClosed; ) {
+        const size = view.getUint16(at + 2, LITTLE);
+        this.#onEvent(events[at]!, events.subarray(at + 4, at + 4 + size));
+        at += 4 + ((size + 3) & ~3);
+      }
+      if (length === 0) return;
+    }
+  }
+
+  #onEvent(type: number, body: Uint8Array): void {
+    const view = new DataView(body.buffer, body.byteOffset, body.length);
+    const first = (): number => view.getUint32(0, LITTLE);
+    const second = (): number => view.getUint32(4, LITTLE);
+    switch (type) {
+      case EVENT.deleted:
+        return this.#sink.notice({ kind: 'peerDeleted', peerId: first(), reason: DEL_REASONS[second()]! });
+      case EVENT.floated:
+        return this.#sink.notice({
+          kind: 'peerFloated',
+          peerId: first(),
+          path: decodePath(body.subarray(4)),
+        });
+      case EVENT.exhausted:
+        return this.#sink.notice({ kind: 'keyExhausted', peerId: first(), keyId: second() });
+      case EVENT.expiring:
+        return this.#sink.notice({ kind: 'keyExpiring', peerId: first(), keyId: second() });
+      case EVENT.control:
+        return this.#sink.control(decodePath(body), body.subarray(PATH_LENGTH));
+      case EVENT.inner:
+        return this.#sink.inner(first(), body.subarray(4));
+      case EVENT.streamEnd:
+        return this.#sink.streamEnded(view.getInt32(0, LITTLE), second());
+      case EVENT.broken:
+        return this.#sink.broken(`the device is gone (error ${first()})`);
+      case EVENT.send:
+        return this.#sink.send(decodePath(body), body.subarray(PATH_LENGTH));
+      case EVENT.deliver:
+        return this.#sink.deliver(body);
+    }
+  }
+
+  /** Events that a command brought come before its end is told, where nobody else brings them. */
+  #done(failure: EngineFailure | undefined, peerId: number, lacking = ''): PlaneResult {
+    if (!this.#isThreaded) this.receive();
+    if (failure === undefined) return undefined;
+    switch (failure.code) {
+      case 'ENOENT':
+        return noPeer(peerId);
+      case 'ENODATA':
+        return { code: 'ENOENT', text: `peer ${peerId}: ${lacking}` };
+      case 'EEXIST':
+        return { code: 'EEXIST', text: `peer id ${peerId} is in use` };
+      case 'EADDRINUSE':
+        return { code: 'EADDRINUSE', text: 'another peer has this VPN address' };
+      case 'ENOSPC':
+        return { code: 'ENOSPC', text: `${this.capabilities.maxPeers} peers are all there can be` };
+      case 'EINVAL':
+        return { code: 'EINVAL', text: 'a peer among many needs a VPN address' };
+      default:
+        return { code: 'EIO', text: failure.text } satisfies PlaneFailure;
+    }
+  }
+}
+
+function noPeer(peerId: number): PlaneResult {
+  return { code: 'ENOENT', text: `no peer ${peerId}` };
 }

@@ -61,6 +61,8 @@ export interface Plane {
   peers(): PeerRecord[];
   /** Drop counters by reason, names from a closed list of the plane. */
   drops(): Readonly<Record<string, number>>;
+  /** Bits of the fast-path features that are on (native plane). */
+  features?(): number;
   /** Deletes all peers (reason teardown, no notices) and wipes all keys. */
   close(): void;
 }

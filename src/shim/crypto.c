@@ -47,8 +47,12 @@ static int64_t aead_run(struct shim_call *call, bool seal)
 	out = shim_result_bytes(call, seal ? length + CRYPTO_TAG_LENGTH : length - CRYPTO_TAG_LENGTH);
 	if (!out)
 		return -ENOMEM;
-	return (seal ? crypto_aead_seal : crypto_aead_open)(aead, nonce->bytes.data, aad->bytes.data,
-							    aad->bytes.length, in->bytes.data, length, out);
+	if (seal)
+		return crypto_aead_seal(aead, nonce->bytes.data, aad->bytes.data, aad->bytes.length, in->bytes.data,
+					length, out, out + length);
+	length -= CRYPTO_TAG_LENGTH;
+	return crypto_aead_open(aead, nonce->bytes.data, aad->bytes.data, aad->bytes.length, in->bytes.data, length,
+				in->bytes.data + length, out);
 }
 
 static int64_t aead_seal(struct shim_call *call)

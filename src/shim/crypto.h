@@ -2,7 +2,7 @@
 /*
  * Cryptography neutral of the library behind it: crypto.c gives it to JavaScript, crypto_openssl.c and
  * crypto_mbedtls.c are its bodies. Algorithms by their OpenVPN names. Lengths are at most CRYPTO_DATA_MAX, outputs
- * do not overlap inputs. Functions return 0 or -errno.
+ * do not overlap inputs where nothing else is said. Functions return 0 or -errno.
  */
 #ifndef OVPND_CRYPTO_H
 #define OVPND_CRYPTO_H
@@ -23,12 +23,12 @@ struct crypto_aead;
 struct crypto_aead *crypto_aead_new(const char *cipher, const uint8_t *key, size_t length, int *error);
 /* Wipes the key. */
 void crypto_aead_free(struct crypto_aead *aead);
-/* `out` has room for `length` bytes and the tag, which comes last. */
+/* The tag stands apart, for OpenVPN puts it in front. `out` is `in` or apart from it. */
 int crypto_aead_seal(struct crypto_aead *aead, const uint8_t *nonce, const uint8_t *aad, size_t aad_length,
-		     const uint8_t *in, size_t length, uint8_t *out);
-/* `length` counts the tag at the end of `in`. -EBADMSG: it is wrong, and `out` is wiped. */
+		     const uint8_t *in, size_t length, uint8_t *out, uint8_t *tag);
+/* -EBADMSG: the tag is wrong, and `out` is wiped. */
 int crypto_aead_open(struct crypto_aead *aead, const uint8_t *nonce, const uint8_t *aad, size_t aad_length,
-		     const uint8_t *in, size_t length, uint8_t *out);
+		     const uint8_t *in, size_t length, const uint8_t *tag, uint8_t *out);
 
 /* AES-256-CTR: 32 bytes of key, 16 of first counter block. */
 int crypto_ctr(const uint8_t *key, const uint8_t *iv, const uint8_t *in, size_t length, uint8_t *out);

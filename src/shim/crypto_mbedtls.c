@@ -67,30 +67,28 @@ void crypto_aead_free(struct crypto_aead *aead)
 }
 
 int crypto_aead_seal(struct crypto_aead *aead, const uint8_t *nonce, const uint8_t *aad, size_t aad_length,
-		     const uint8_t *in, size_t length, uint8_t *out)
+		     const uint8_t *in, size_t length, uint8_t *out, uint8_t *tag)
 {
 	int error = aead->is_chacha ?
 			    mbedtls_chachapoly_encrypt_and_tag(&aead->chacha, length, nonce, aad, aad_length, in, out,
-							       out + length) :
+							       tag) :
 			    mbedtls_gcm_crypt_and_tag(&aead->gcm, MBEDTLS_GCM_ENCRYPT, length, nonce,
 						      CRYPTO_NONCE_LENGTH, aad, aad_length, in, out, CRYPTO_TAG_LENGTH,
-						      out + length);
+						      tag);
 
 	return error ? -EIO : 0;
 }
 
 int crypto_aead_open(struct crypto_aead *aead, const uint8_t *nonce, const uint8_t *aad, size_t aad_length,
-		     const uint8_t *in, size_t length, uint8_t *out)
+		     const uint8_t *in, size_t length, const uint8_t *tag, uint8_t *out)
 {
 	int error;
 
-	length -= CRYPTO_TAG_LENGTH;
 	/* Both wipe the output when the tag is wrong. */
 	error = aead->is_chacha ?
-			mbedtls_chachapoly_auth_decrypt(&aead->chacha, length, nonce, aad, aad_length, in + length, in,
-							out) :
+			mbedtls_chachapoly_auth_decrypt(&aead->chacha, length, nonce, aad, aad_length, tag, in, out) :
 			mbedtls_gcm_auth_decrypt(&aead->gcm, length, nonce, CRYPTO_NONCE_LENGTH, aad, aad_length,
-						 in + length, CRYPTO_TAG_LENGTH, in, out);
+						 tag, CRYPTO_TAG_LENGTH, in, out);
 	if (error == MBEDTLS_ERR_GCM_AUTH_FAILED || error == MBEDTLS_ERR_CHACHAPOLY_AUTH_FAILED)
 		return -EBADMSG;
 	return error ? -EIO : 0;

@@ -100,7 +100,7 @@ static bool run(EVP_CIPHER_CTX *context, const uint8_t *nonce, const uint8_t *aa
 }
 
 int crypto_aead_seal(struct crypto_aead *aead, const uint8_t *nonce, const uint8_t *aad, size_t aad_length,
-		     const uint8_t *in, size_t length, uint8_t *out)
+		     const uint8_t *in, size_t length, uint8_t *out, uint8_t *tag)
 {
 	EVP_CIPHER_CTX *context = context_of(aead, true);
 	int part;
@@ -108,13 +108,13 @@ int crypto_aead_seal(struct crypto_aead *aead, const uint8_t *nonce, const uint8
 	if (!context)
 		return -ENOMEM;
 	return run(context, nonce, aad, aad_length, in, length, out) &&
-			       EVP_CipherFinal_ex(context, out + length, &part) == 1 &&
-			       EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, CRYPTO_TAG_LENGTH, out + length) == 1 ?
+			       EVP_CipherFinal_ex(context, tag, &part) == 1 &&
+			       EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, CRYPTO_TAG_LENGTH, tag) == 1 ?
 		       0 : -EIO;
 }
 
 int crypto_aead_open(struct crypto_aead *aead, const uint8_t *nonce, const uint8_t *aad, size_t aad_length,
-		     const uint8_t *in, size_t length, uint8_t *out)
+		     const uint8_t *in, size_t length, const uint8_t *tag, uint8_t *out)
 {
 	EVP_CIPHER_CTX *context = context_of(aead, false);
 	uint8_t end[CRYPTO_TAG_LENGTH];
@@ -122,9 +122,8 @@ int crypto_aead_open(struct crypto_aead *aead, const uint8_t *nonce, const uint8
 
 	if (!context)
 		return -ENOMEM;
-	length -= CRYPTO_TAG_LENGTH;
 	if (!run(context, nonce, aad, aad_length, in, length, out) ||
-	    EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, CRYPTO_TAG_LENGTH, (void *)(in + length)) != 1)
+	    EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, CRYPTO_TAG_LENGTH, (void *)tag) != 1)
 		return -EIO;
 	if (EVP_CipherFinal_ex(context, end, &part) == 1)
 		return 0;

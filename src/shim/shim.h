@@ -57,7 +57,7 @@ extern const struct shim_entry *const shim_tables[];
 
 extern const struct shim_entry shim_loop[], shim_udp[], shim_tcp[], shim_tun[], shim_netlink[], shim_stream[],
 	shim_files[], shim_resolve[], shim_process[], shim_crypto[], shim_pkey[],
-	shim_tls[];
+	shim_tls[], shim_plane[];
 
 /* Bodies are in the binding. A fresh Uint8Array of `length` bytes to fill before returning; NULL: no memory. */
 uint8_t *shim_result_bytes(struct shim_call *call, size_t length);
@@ -83,6 +83,7 @@ enum shim_kind {
 	SHIM_AEAD,
 	SHIM_TLS_CONTEXT,
 	SHIM_TLS_SESSION,
+	SHIM_PLANE,
 };
 
 /*
@@ -100,6 +101,9 @@ int64_t shim_descriptor_new(enum shim_kind kind, int fd);
 /* -EBADF when the handle is not of that kind. */
 int shim_descriptor(enum shim_kind kind, int64_t handle);
 int64_t shim_descriptor_close(enum shim_kind kind, int64_t handle);
+
+/* The descriptor of a TUN device; -EBADF. */
+int shim_tun_descriptor(int64_t handle);
 
 /*
  * Addresses as they cross to JavaScript, 40 bytes: length of the remote address (4, 16; 0 none), length of the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TUN devices: IP packets without any header. */
+/* TUN devices: IP packets, without any header or, for the native plane, with a virtio header in front. */
 #include <fcntl.h>
 /* Before linux/if_tun.h: both families of headers define struct ifreq's world. */
 #include <net/if.h>
@@ -23,6 +23,7 @@ static int64_t tun_open(struct shim_call *call)
 	 * so ours is never anybody else's and vanishes with its descriptor.
 	 */
 	struct ifreq request = { .ifr_flags = IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL };
+	bool has_header = call->in[1].number;
 	size_t length = call->in[0].text_length;
 	struct tun *tun;
 	int64_t handle;
@@ -32,6 +33,8 @@ static int64_t tun_open(struct shim_call *call)
 	tun = calloc(1, sizeof(*tun));
 	if (!tun)
 		return -ENOMEM;
+	if (has_header)
+		request.ifr_flags |= IFF_VNET_HDR;
 	memcpy(request.ifr_name, call->in[0].text, length);
 	tun->fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (tun->fd < 0 || ioctl(tun->fd, TUNSETIFF, &request) < 0) {
@@ -49,6 +52,13 @@ static int64_t tun_open(struct shim_call *call)
 	return handle;
 }
 
+int shim_tun_descriptor(int64_t handle)
+{
+	struct tun *tun = shim_handle_get(SHIM_TUN, handle);
+
+	return tun ? tun->fd : -EBADF;
+}
+
 static int64_t tun_close(struct shim_call *call)
 {
 	struct tun *tun = shim_handle_take(SHIM_TUN, call->in[0].number);
@@ -62,9 +72,7 @@ static int64_t tun_close(struct shim_call *call)
 
 static int64_t tun_fd(struct shim_call *call)
 {
-	struct tun *tun = shim_handle_get(SHIM_TUN, call->in[0].number);
-
-	return tun ? tun->fd : -EBADF;
+	return shim_tun_descriptor(call->in[0].number);
 }
 
 static int64_t tun_name(struct shim_call *call)
@@ -109,7 +117,7 @@ static int64_t tun_write(struct shim_call *call)
 }
 
 const struct shim_entry shim_tun[] = {
-	{ "tun_open", tun_open, "s:name" },
+	{ "tun_open", tun_open, "s:name i:hasHeader" },
 	{ "tun_close", tun_close, "i:tun" },
 	{ "tun_fd", tun_fd, "i:tun" },
 	{ "tun_name", tun_name, "i:tun" },

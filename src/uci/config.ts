@@ -71,6 +71,10 @@ export interface TunnelConfig {
   readonly renegSec: number;
   readonly handWindow: number;
   readonly tunMtu: number;
+  /** Outer packet size; 0 = off. */
+  readonly mssfix: number;
+  /** `none` alone switches all off. */
+  readonly offload: readonly ('tun_tso' | 'tun_uso' | 'tun_gro' | 'tx_gso' | 'rx_gro' | 'none')[];
   /** Absent = what the system gives. */
   readonly sndbuf?: number;
   readonly rcvbuf?: number;

@@ -112,6 +112,18 @@ export const OPTIONS: readonly OptionRow[] = [
     option('tun_mtu', number(576, 65_000), 'Largest packet inside the tunnel, in bytes.', {
       default: '1500',
     }),
+    option('mssfix', number(0, 65_000), 'Outer packet size that TCP segments are cut to; 0 = off.', {
+      default: '1492',
+    }),
+    option(
+      'offload',
+      words('tun_tso', 'tun_uso', 'tun_gro', 'tx_gso', 'rx_gro', 'none'),
+      'What the native plane may hand to the kernel in large pieces.',
+      {
+        list: true,
+        default: ['tun_tso', 'tun_uso', 'tun_gro', 'tx_gso', 'rx_gro'],
+      },
+    ),
   ),
   ...group(
     BOTH,
@@ -127,10 +139,6 @@ export const OPTIONS: readonly OptionRow[] = [
     ),
     // A lost first packet is repeated after 2 s: a shorter window would refuse a single loss.
     option('hand_window', seconds(5, 3600), 'Seconds a handshake may take.', { default: '60' }),
-    option('mssfix', number(0, 65_000), 'Outer packet size that TCP segments are cut to; 0 = off.', {
-      default: '1492',
-      later: true,
-    }),
   ),
   ...group(
     BOTH,

@@ -38,7 +38,7 @@ const SERVER: TunnelStatus = {
   state: 'listening',
   since: NOW - 3 * DAY - 4 * 3600,
   uptime: 3 * DAY + 4 * 3600,
-  data_plane: { name: 'native', reasons: ['kernel: no ovpn module'] },
+  data_plane: { name: 'native', reasons: ['kernel: no ovpn module'], offload: ['tun_tso', 'tx_gso'] },
   device: 'ov-home',
   mtu: 1500,
   addresses: ['10.8.0.1/24', 'fd42:8::1/64'],
@@ -71,7 +71,7 @@ const CLIENT: TunnelStatus = {
   state: 'connecting',
   uptime: 95,
   since: NOW - 95,
-  data_plane: { name: 'kernel', reasons: [] },
+  data_plane: { name: 'kernel', reasons: [], offload: [] },
   device: 'ov-office',
   addresses: [],
   sockets: [{ proto: 'udp', address: '0.0.0.0', port: 41000 }],
@@ -99,7 +99,7 @@ describe('status table', () => {
       home: server, listening, up 3d 4h
         device      ov-home, mtu 1500
         addresses   10.8.0.1/24, fd42:8::1/64
-        data plane  native (kernel: no ovpn module)
+        data plane  native, tun_tso tx_gso (kernel: no ovpn module)
         listens on  udp [::]:1194, tcp4 192.0.2.1:443
         drops       control hmac 12, replay 1; plane no-key 3
 
@@ -149,7 +149,7 @@ describe('status table', () => {
       device: '',
       addresses: [],
       sockets: [],
-      data_plane: { name: '', reasons: [] },
+      data_plane: { name: '', reasons: [], offload: [] },
       peers: [],
       drops: { control: { hmac: 0 }, plane: {} },
     };

@@ -210,7 +210,7 @@ describe('daemon/streams: listening', () => {
     const a = world.come();
     world.pass(20_000);
     const [b, c] = [world.come(), world.come()];
-    world.streams.establish(2, false);
+    world.streams.establish(2, 'us');
     world.pass(39_999);
     ok(!a.isClosed);
     world.pass(1);
@@ -225,7 +225,7 @@ describe('daemon/streams: listening', () => {
   it('of too many without a session the oldest goes; those with one stay', () => {
     const world = new World().listen();
     const good = world.come();
-    world.streams.establish(1, false);
+    world.streams.establish(1, 'us');
     const all = Array.from({ length: HALF_OPEN_MAX + 3 }, () => world.come());
     deepEqual(all.map(connection => connection.isClosed).lastIndexOf(true), 2);
     ok(!good.isClosed);
@@ -240,7 +240,7 @@ describe('daemon/streams: listening', () => {
     world.waiting.push(FAILURES.ECONNABORTED, FAILURES.EMFILE, b);
     world.readable.get(50)!();
     ok(a.isClosed && !b.isClosed);
-    world.streams.establish(2, false);
+    world.streams.establish(2, 'us');
     world.waiting.push(FAILURES.EMFILE);
     world.readable.get(50)!();
     ok(!world.readable.has(50) && !b.isClosed);
@@ -268,7 +268,7 @@ describe('daemon/streams: sending', () => {
     const world = new World().listen();
     const a = world.come();
     equal(world.streams.notReady(1), undefined);
-    world.streams.establish(1, true);
+    world.streams.establish(1, 'kernel');
     a.room = 0;
     world.streams.send(1, Uint8Array.of(1, 2), false);
     world.streams.send(1, Uint8Array.of(3), false);
@@ -300,7 +300,7 @@ describe('daemon/streams: sending', () => {
   it('data dropped for a slow peer stays counted when that is gone', () => {
     const world = new World().listen();
     const a = world.come();
-    world.streams.establish(1, false);
+    world.streams.establish(1, 'us');
     a.room = 0;
     for (let i = 0; i < 200; i++) world.streams.send(1, new Uint8Array(2000), true);
     const dropped = world.streams.dropped();

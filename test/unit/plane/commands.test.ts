@@ -16,6 +16,7 @@ import {
   prefix,
   type Recorder,
   record,
+  subject,
   takeSent,
 } from './helpers.ts';
 
@@ -212,7 +213,8 @@ describe('plane/js: delPeer and close', () => {
     assert.deepEqual(drops(server), { 'unknown-peer': 1, 'no-route': 1 });
   });
 
-  it('closes without notices', () => {
+  // The other body is gone with all its counters.
+  (subject.isJs ? it : () => undefined)('closes without notices', () => {
     const { server, client } = pair();
     ok(server.plane.setPeer({ peerId: 1, keepalive: { intervalS: 1, timeoutS: 5 } }, 0));
     server.plane.close();
@@ -289,7 +291,9 @@ describe('plane/js: keys', () => {
     assert.deepEqual(drops(server), { 'no-key': 1, 'no-peer-key': 1 });
   });
 
-  it('wipes every key it lets go of, once', () => {
+  // The keys of the other body are in the shim.
+  const itJs = subject.isJs ? it : () => undefined;
+  itJs('wipes every key it lets go of, once', () => {
     const wiped: number[] = [];
     let made = 0;
     const crypto = {

@@ -80,13 +80,19 @@ export interface Recorder {
   readonly inner: { peerId: number; payload: Uint8Array }[];
 }
 
+/** Which body the suite is about: test/shim/planes.test.ts runs it a second time, on the native one. */
+export const subject: { isJs: boolean; create: (options: JsPlaneOptions) => PacketPlane } = {
+  isJs: true,
+  create: createJsPlane,
+};
+
 export function record(
   mode: PlaneMode,
   options: Partial<Omit<JsPlaneOptions, 'mode' | 'sink'>> & { sink?: Partial<PlaneSink> } = {},
 ): Recorder {
   const recorder = { sent: [], delivered: [], notices: [], inner: [] } as unknown as Recorder;
   const { sink, ...rest } = options;
-  const plane = createJsPlane({
+  const plane = subject.create({
     crypto: nodeCrypto,
     ...rest,
     mode,

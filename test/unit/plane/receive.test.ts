@@ -17,6 +17,7 @@ import {
   prefix,
   type Recorder,
   record,
+  subject,
   takeSent,
 } from './helpers.ts';
 
@@ -301,7 +302,9 @@ describe('plane/js: float', () => {
     assert.equal(server.delivered.length, 2);
   });
 
-  it('stops at once when the notice makes the control plane delete the peer', () => {
+  // The other body tells afterwards: the packet has gone through by then.
+  const itJs = subject.isJs ? it : () => undefined;
+  itJs('stops at once when the notice makes the control plane delete the peer', () => {
     const { client } = pair();
     const server = record('mp', {
       sink: { notice: notice => void (notice.kind === 'peerFloated' && server.plane.delPeer(1, 0)) },

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The native data plane: the semantics of the Linux `ovpn` module in user space, as src/plane/js.ts spells them out.
+ *
+ *   plane.c           what JavaScript calls
+ *   plane_table.c     peers, keys, VPN addresses, networks behind peers
+ *   plane_packet.c    one packet: seal, open, replay, float, keepalive, counters, notices
+ *   plane_segment.c   checksums, cutting super-packets, MSS
+ *   plane_coalesce.c  joining received packets into super-packets
+ *   plane_send.c      datagrams on their way out, in runs of equal size
+ *   plane_stream.c    TCP connections
+ *   plane_io.c        the data thread: TUN device, sockets, timer
+ *
+ * `lock` is taken by the data thread once for each turn of its loop and by JavaScript's thread for each command, never
+ * for a packet. All state below it belongs to whoever holds it; only the queue of events has a lock of its own.
+ * Without a thread (tests) everything happens in the caller's.
+ */
+#ifndef OVPND_PLANE_H
+#define OVPND_PLANE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/uio.h>
+
+#include "crypto.h"
+#include "shim.h"
+
+#define P_DATA_V1 6
+#define P_DATA_V2 9
+#define DATA_HEADER_V1 1
+#define DATA_HEADER_V2 4
+#define PACKET_ID_LENGTH 4
+/* Header, packet id and tag of a P_DATA_V2. */
+#define DATA_OVERHEAD_MAX (DATA_HEADER_V2 + PACKET_ID_LENGTH + CRYPTO_TAG_LENGTH)
+#define PEER_ID_UNDEF 0xffffff
+#define PACKET_ID_MAX 0xffffffffull
+#define REPLAY_WINDOW 2048
+#define REPLAY_EXPIRE_MS 30000
+#define DATAGRAM_MAX 65535
+#define TUN_HEADER_LENGTH 10
+/* A super-packet that the kernel hands out: 64 KiB and its headers. */
+#define TUN_READ_MAX (65536 + 256)
+#define RX_AREA (4 * 65536)
+#define OUT_AREA (192 * 1024)
+/* Free before a super-packet is read, so that it can be cut whole. */
+#define OUT_RESERVE (128 * 1024)
+#define SEGMENTS_MAX 64
+#define RUN_BYTES_MAX 65000
+#define RUNS_MAX 64
+#define EVENTS_AREA (128 * 1024)
+/* What is left of it is for notices: control packets must not push them out. */
+#define EVENTS_RESERVE (48 * 1024)
+#define BACKLOG_MAX (256 * 1024)
+#define BUCKETS 1024
+
+/* In the order of DROP_REASONS in src/plane/drops.ts. */
+enum plane_drop {
+	DROP_SHORT, DROP_OPCODE, DROP_UNKNOWN_PEER, DROP_NO_KEY, DROP_AUTH, DROP_REPLAY, DROP_EMPTY, DROP_PROTOCOL,
+	DROP_REVERSE_PATH, DROP_LINK_LOCAL, DROP_NOT_IP, DROP_GROUP, DROP_NO_ROUTE, DROP_NO_PEER, DROP_NO_PEER_KEY,
+	DROP_OFFLOAD, DROP_SEND, DROP_TUN, DROP_CONTROL, DROP_REASONS,
+	DROP_NONE = DROP_REASONS,
+};
+
+/* In the order of DEL_REASONS in src/core/plane.ts. */
+enum plane_del_reason { DEL_TEARDOWN, DEL_USERSPACE, DEL_EXPIRED, DEL_TRANSPORT_ERROR, DEL_TRANSPORT_DISCONNECT };
+
+/* Events for JavaScript: [type] 0 length(2, native order) payload, padded to 4 bytes. Paths are PATH_LENGTH bytes. */
+enum plane_event {
+	EVENT_DELETED = 1, /* peer id(4) reason(4) */
+	EVENT_FLOATED,     /* peer id(4) path */
+	EVENT_EXHAUSTED,   /* peer id(4) key id(4) */
+	EVENT_EXPIRING,    /* peer id(4) key id(4) */
+	EVENT_CONTROL,     /* path, packet */
+	EVENT_INNER,       /* peer id(4) payload */
+	EVENT_STREAM_END,  /* socket(4) errno(4) */
+	EVENT_BROKEN,      /* errno(4) */
+	EVENT_SEND,        /* without a thread: path, datagram */
+	EVENT_DELIVER,     /* without a thread: packet */
+};
+
+/* Features of the fast path; bits of `wanted` and `active`. */
+enum plane_feature {
+	FEATURE_TUN_TSO = 1, FEATURE_TUN_USO = 2, FEATURE_TUN_GRO = 4, FEATURE_TX_GSO = 8, FEATURE_RX_GRO = 16,
+};
+
+#define PATH_LENGTH (8 + SHIM_ADDRESS_LENGTH)
+
+/* How to reach a peer: our number of the socket, and an address block (see shim.h). */
+struct plane_path {
+	int32_t socket;
+	int32_t tcp;
+	uint8_t block[SHIM_ADDRESS_LENGTH];
+};
+
+struct replay {
+	uint32_t seen[REPLAY_WINDOW / 32];
+	uint32_t highest, floor;
+	int64_t expire_ms;
+};
+
+struct data_key {
+	uint8_t key_id;
+	bool is_chacha, is_expiry_told;
+	char cipher[24];
+	struct crypto_aead *seal, *open;
+	uint8_t seal_tail[8], open_tail[8];
+	/* Above PACKET_ID_MAX there is none. */
+	uint64_t next_id;
+	uint64_t seal_blocks, open_blocks;
+	struct replay replay;
+};
+
+enum plane_counter {
+	VPN_RX_BYTES, VPN_TX_BYTES, VPN_RX_PACKETS, VPN_TX_PACKETS, LINK_RX_BYTES, LINK_TX_BYTES, LINK_RX_PACKETS,
+	LINK_TX_PACKETS, COUNTERS,
+};
+
+struct peer {
+	uint32_t peer_id, tx_id;
+	bool is_v1, is_gone;
+	struct plane_path path;
+	uint8_t vpn4[4], vpn6[16];
+	bool has_vpn4, has_vpn6;
+	uint32_t interval_s, timeout_s;
+	int64_t last_sent_ms, last_alive_ms;
+	struct data_key *primary, *secondary;
+	uint64_t counters[COUNTERS];
+	struct peer *next, *next_by_id, *next_by_path;
+	uint32_t path_bucket;
+};
+
+/* A VPN address (`is_host`) or a network behind a peer; of equal ones the newest counts. */
+struct route {
+	struct route *next;
+	struct peer *peer;
+	uint8_t family, bits;
+	bool is_host;
+	uint8_t ip[16];
+};
+
+struct stream;
+struct flows;
+
+struct plane_socket {
+	struct plane_socket *next;
+	int number, fd, family;
+	bool is_blocked;
+	struct stream *stream;
+};
+
+/* Datagrams of one size (the last may be shorter) for one peer, one after the other in the out area. */
+struct run {
+	struct plane_path path;
+	size_t at, length;
+	uint16_t size, count;
+	bool is_closed;
+};
+
+struct plane {
+	/* Configuration. */
+	bool is_mp, is_threaded, uses_local;
+	int tun;
+	unsigned int wanted, active;
+	int mssfix;
+	uint32_t peers_max;
+	uint64_t first_id, soft_id, gcm_soft;
+
+	/* State, under the lock. */
+	struct peer *peers;
+	uint32_t peer_count;
+	struct peer *by_id[BUCKETS], *by_path[BUCKETS];
+	struct route *routes[BUCKETS];
+	uint32_t in_use4[33], in_use6[129];
+	uint64_t drops[DROP_REASONS];
+	int64_t deadline_ms;
+	struct plane_socket *sockets;
+	bool is_blocked, is_broken;
+
+	/* Buffers of the data thread. */
+	uint8_t *rx_area, *out_area, *tun_area;
+	size_t out_used;
+	struct run runs[RUNS_MAX];
+	int run_count;
+	struct flows *flows;
+	struct batch *batch;
+	int rx_slots;
+
+	/* Events. */
+	pthread_mutex_t events_lock;
+	uint8_t *events;
+	size_t events_used, events_size;
+	struct notice *notices, **notices_end;
+	int event_fd;
+
+	/* The data thread. */
+	pthread_mutex_t lock;
+	/* Commands that wait: the thread lets them go first. */
+	atomic_int waiting;
+	atomic_bool is_ending;
+	pthread_t thread;
+	int epoll, wake_fd;
+	int64_t now;
+};
+
+/* plane_table.c: -errno as the kernel would say. Descriptions have been checked (src/plane/peers.ts). */
+struct peer *plane_find(struct plane *plane, uint32_t peer_id);
+struct peer *plane_find_by_path(struct plane *plane, const struct plane_path *path);
+/* Of `length` 4 or 16 bytes. */
+struct peer *plane_route(struct plane *plane, const uint8_t *ip, int length);
+int plane_add_peer(struct plane *plane, struct peer *peer, const uint8_t *routes, size_t length);
+/* Takes the peer out and frees it, keys wiped; tells nobody. */
+void plane_remove_peer(struct plane *plane, struct peer *peer);
+/* NULL: unchanged; an unspecified address takes one away. */
+int plane_set_addresses(struct plane *plane, struct peer *peer, const uint8_t *vpn4, const uint8_t *vpn6);
+/* Replaces all; each is 18 bytes: length of the address, bits, address. */
+int plane_set_routes(struct plane *plane, struct peer *peer, const uint8_t *routes, size_t length);
+/* `first`: found before others on the same path. */
+void plane_place(struct plane *plane, struct peer *peer, const struct plane_path *path, bool first);
+void plane_free_key(struct data_key *key);
+bool plane_same_remote(const struct plane_path *a, const struct plane_path *b);
+
+/* plane_packet.c */
+void plane_drop(struct plane *plane, enum plane_drop reason);
+/* A datagram with a data opcode, decrypted in place. */
+void plane_receive(struct plane *plane, const struct plane_path *from, uint8_t *datagram, size_t length);
+/* The peer that an IP packet from TUN goes to; NULL: dropped and counted. */
+struct peer *plane_next_hop(struct plane *plane, const uint8_t *packet, size_t length);
+/* Encrypts `payload` for a peer and puts it on its way; false: no key (any more). */
+bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *payload, size_t length);
+/* A packet, or super-packet behind a virtio header, from TUN; the buffer is scratch afterwards. */
+void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length);
+void plane_tick(struct plane *plane, int64_t now);
+void plane_wake(struct plane *plane, const struct peer *peer);
+void plane_delete(struct plane *plane, struct peer *peer, enum plane_del_reason reason);
+
+/* plane.c: events. `is_notice`: kept until there is room. */
+void plane_tell(struct plane *plane, enum plane_event type, const void *head, size_t head_length, const void *body,
+		size_t length, bool is_notice);
+
+/* plane_segment.c: pure. */
+uint64_t checksum_add(uint64_t sum, const uint8_t *bytes, size_t length);
+uint16_t checksum_fold(uint64_t sum);
+/* Sum of the pseudo header of the transport at `packet` (IPv4 or IPv6) with `length` bytes. */
+uint64_t checksum_pseudo(const uint8_t *packet, uint8_t protocol, size_t length);
+/* Where the transport of an unfragmented packet begins and which it is; 0: none, or not to be understood. */
+size_t packet_transport(const uint8_t *packet, size_t length, uint8_t *protocol);
+/* Lowers the MSS option of a SYN to `mss`; the checksum is complete before and after. */
+void packet_clamp(uint8_t *packet, size_t length, int mss4, int mss6);
+
+struct segments {
+	uint8_t *packet, *next;
+	size_t header_length, transport_at, payload_left, size;
+	uint8_t protocol;
+	uint32_t sequence, index;
+	uint16_t ip_id;
+	uint8_t tcp_flags;
+	uint8_t header[256];
+};
+/*
+ * Prepares a frame (virtio header, packet) for being sent in packets of at most `limit4`/`limit6` bytes of TCP payload
+ * (0: no limit). False: the header lies.
+ */
+bool segments_begin(struct segments *segments, uint8_t *frame, size_t length, int limit4, int limit6);
+/*
+ * The next packet with complete checksums, its length in `length`; NULL after the last. It lies in the frame and
+ * overwrites what came before it.
+ */
+uint8_t *segments_next(struct segments *segments, size_t *length);
+
+/* plane_coalesce.c: packets stay where they are until the flush. */
+struct flows *flows_new(void);
+void flows_free(struct flows *flows);
+/* 0 or -errno; -EINVAL: no super-packets are taken, the packets come again one by one. */
+typedef int (*flows_write)(void *context, const struct iovec *parts, int count);
+/* Takes an IP packet with room for 10 bytes in front of it; what cannot be joined is written at once. */
+void flows_add(struct flows *flows, uint8_t *packet, size_t length, flows_write write, void *context);
+void flows_flush(struct flows *flows, flows_write write, void *context);
+/* Which transports are joined. */
+void flows_join(struct flows *flows, bool tcp, bool udp);
+
+/* plane_send.c */
+/* Room for one datagram of `length` bytes to `path`, or NULL: it is dropped and counted. */
+uint8_t *send_reserve(struct plane *plane, const struct plane_path *path, size_t length);
+/* The reserved room is filled. */
+void send_commit(struct plane *plane, const struct plane_path *path, size_t length);
+/* Hands everything to the sockets; what does not fit stays, and is_blocked says so. */
+void send_flush(struct plane *plane);
+/* Whether a super-packet can be cut whole. */
+bool send_has_room(const struct plane *plane);
+/* Forgets what waits for a socket that goes away. */
+void send_forget(struct plane *plane, int number);
+struct plane_socket *plane_socket_find(struct plane *plane, int number);
+
+/* plane_stream.c */
+struct stream *stream_new(struct plane *plane, struct plane_socket *socket, const struct plane_path *path,
+			  size_t record_max);
+void stream_free(struct stream *stream);
+void stream_read(struct plane *plane, struct plane_socket *socket);
+/* Records with their lengths in front; data may be dropped whole, control ends the connection instead. */
+void stream_write(struct plane *plane, struct plane_socket *socket, const uint8_t *bytes, size_t length,
+		  bool is_data);
+void stream_flush(struct plane *plane, struct plane_socket *socket);
+
+/* plane_io.c */
+int plane_start(struct plane *plane);
+void plane_stop(struct plane *plane);
+int64_t plane_clock(void);
+void plane_deliver(struct plane *plane, uint8_t *packet, size_t length);
+/* Commands of JavaScript's thread. */
+void plane_lock(struct plane *plane);
+void plane_unlock(struct plane *plane);
+/* Watches a socket; `is_blocked` adds writability. */
+int plane_watch(struct plane *plane, struct plane_socket *socket, bool is_new);
+void plane_unwatch(struct plane *plane, struct plane_socket *socket);
+/* Probes and sets what sockets and TUN can do. */
+void plane_probe_socket(struct plane *plane, int fd);
+
+#endif

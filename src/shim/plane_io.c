@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The data thread: waits for TUN, sockets and the next keepalive, and takes the lock for each turn. */
+#include <fcntl.h>
+#include <net/if.h>
+#include <linux/if_tun.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "plane.h"
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+#define EVENTS 32
+/* One turn takes so much from TUN before sockets get theirs, and so many rounds from a socket. */
+#define TUN_READS 64
+#define TUN_BYTES (256 * 1024)
+#define SOCKET_ROUNDS 4
+#define SLOTS_MAX 32
+#define STACK_SIZE (128 * 1024)
+#define CONTROL_LENGTH_MAX 4096
+
+extern bool stream_is_ended(const struct stream *stream);
+extern bool stream_waits(const struct stream *stream);
+
+int64_t plane_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
+}
+
+/* The data thread lets a waiting command go first: a mutex alone would not. */
+void plane_lock(struct plane *plane)
+{
+	atomic_fetch_add(&plane->waiting, 1);
+	pthread_mutex_lock(&plane->lock);
+	atomic_fetch_sub(&plane->waiting, 1);
+	if (plane->is_threaded)
+		plane->now = plane_clock();
+}
+
+void plane_unlock(struct plane *plane)
+{
+	uint64_t one = 1;
+	ssize_t ignored;
+
+	send_flush(plane);
+	pthread_mutex_unlock(&plane->lock);
+	if (plane->is_threaded) {
+		/* A command may have brought the next deadline nearer. */
+		ignored = write(plane->wake_fd, &one, sizeof(one));
+		(void)ignored;
+	}
+}
+
+/* ---- watching */
+
+static int control(struct plane *plane, int operation, int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.fd = fd };
+
+	return epoll_ctl(plane->epoll, operation, fd, &event) < 0 ? -errno : 0;
+}
+
+int plane_watch(struct plane *plane, struct plane_socket *socket, bool is_new)
+{
+	uint32_t events = EPOLLIN;
+
+	if (!plane->is_threaded)
+		return 0;
+	if (socket->is_blocked || (socket->stream && stream_waits(socket->stream)))
+		events |= EPOLLOUT;
+	if (socket->stream && stream_is_ended(socket->stream))
+		return control(plane, EPOLL_CTL_DEL, socket->fd, 0);
+	return control(plane, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket->fd, events);
+}
+
+void plane_unwatch(struct plane *plane, struct plane_socket *socket)
+{
+	if (plane->is_threaded)
+		control(plane, EPOLL_CTL_DEL, socket->fd, 0);
+}
+
+/* ---- TUN */
+
+static void break_down(struct plane *plane, int error)
+{
+	int32_t number = error;
+
+	if (plane->is_broken)
+		return;
+	plane->is_broken = true;
+	control(plane, EPOLL_CTL_DEL, plane->tun, 0);
+	plane_tell(plane, EVENT_BROKEN, &number, sizeof(number), NULL, 0, true);
+}
+
+static void read_tun(struct plane *plane)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < TUN_READS && bytes < TUN_BYTES; i++) {
+		ssize_t length;
+
+		if (!send_has_room(plane))
+			send_flush(plane);
+		/* The kernel keeps what does not fit: that slows the senders down. */
+		if (!send_has_room(plane))
+			return;
+		length = read(plane->tun, plane->tun_area, TUN_READ_MAX);
+		if (length < 0) {
+			if (errno == EBADFD || errno == ENODEV || errno == EBADF)
+				break_down(plane, errno);
+			return;
+		}
+		plane_from_tun(plane, plane->tun_area, length);
+		bytes += length;
+	}
+}
+
+static int write_tun(void *context, const struct iovec *parts, int count)
+{
+	struct plane *plane = context;
+	uint8_t gso = ((const uint8_t *)parts[0].iov_base)[1];
+
+	if (writev(plane->tun, parts, count) >= 0)
+		return 0;
+	/* Some kernels take no super-packets although they say so; never again, then. */
+	if (errno == EINVAL && gso) {
+		plane->active &= gso == 5 ? ~FEATURE_TUN_USO : ~FEATURE_TUN_GRO;
+		flows_join(plane->flows, plane->active & FEATURE_TUN_GRO, plane->active & FEATURE_TUN_USO);
+		return -EINVAL;
+	}
+	plane->drops[DROP_TUN] += count;
+	return 0;
+}
+
+void plane_deliver(struct plane *plane, uint8_t *packet, size_t length)
+{
+	if (plane->is_threaded)
+		flows_add(plane->flows, packet, length, write_tun, plane);
+	else
+		plane_tell(plane, EVENT_DELIVER, packet, length, NULL, 0, true);
+}
+
+/* ---- UDP */
+
+void plane_probe_socket(struct plane *plane, int fd)
+{
+	int one = 1, value = 0;
+	socklen_t size = sizeof(value);
+
+	if (plane->active & FEATURE_RX_GRO && setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof(one)) < 0)
+		plane->active &= ~FEATURE_RX_GRO;
+	if (getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &value, &size) < 0)
+		plane->active &= ~FEATURE_TX_GSO;
+}
+
+union receive_control {
+	char room[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
+	struct cmsghdr align;
+};
+
+/* Where the datagrams of a message came from; the size of all but the last, 0: it is one. */
+static size_t read_control(struct plane *plane, struct plane_socket *socket, struct msghdr *message,
+			   const struct sockaddr_storage *from, struct plane_path *path)
+{
+	size_t size = 0;
+	int number;
+
+	memset(path, 0, sizeof(*path));
+	path->socket = socket->number;
+	address_store(path->block, from);
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+			memcpy(&number, CMSG_DATA(c), sizeof(number));
+			size = number > 0 ? number : 0;
+		} else if (!plane->uses_local) {
+			continue;
+		} else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			path->block[1] = address_put(path->block + 24, &((struct in_pktinfo *)CMSG_DATA(c))->ipi_spec_dst, 4);
+		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			path->block[1] = address_put(path->block + 24, &((struct in6_pktinfo *)CMSG_DATA(c))->ipi6_addr, 16);
+		}
+	}
+	return size;
+}
+
+static void take_datagram(struct plane *plane, const struct plane_path *path, uint8_t *datagram, size_t length)
+{
+	uint8_t opcode = length ? datagram[0] >> 3 : 0;
+
+	if (opcode == P_DATA_V1 || opcode == P_DATA_V2)
+		plane_receive(plane, path, datagram, length);
+	else if (length > CONTROL_LENGTH_MAX)
+		plane_drop(plane, DROP_CONTROL);
+	else
+		plane_tell(plane, EVENT_CONTROL, path, PATH_LENGTH, datagram, length, false);
+}
+
+/* How many messages were there. */
+static int read_udp(struct plane *plane, struct plane_socket *socket)
+{
+	struct mmsghdr messages[SLOTS_MAX];
+	struct sockaddr_storage from[SLOTS_MAX];
+	union receive_control controls[SLOTS_MAX];
+	struct iovec parts[SLOTS_MAX];
+	size_t room = RX_AREA / plane->rx_slots;
+	struct plane_path path;
+	int count;
+
+	memset(messages, 0, sizeof(messages));
+	for (int i = 0; i < plane->rx_slots; i++) {
+		parts[i] = (struct iovec){ plane->rx_area + i * room, room };
+		messages[i].msg_hdr = (struct msghdr){ .msg_name = &from[i], .msg_namelen = sizeof(from[i]),
+						       .msg_iov = &parts[i], .msg_iovlen = 1, .msg_control = &controls[i],
+						       .msg_controllen = sizeof(controls[i]) };
+	}
+	count = recvmmsg(socket->fd, messages, plane->rx_slots, MSG_DONTWAIT, NULL);
+	for (int i = 0; i < count; i++) {
+		size_t length = messages[i].msg_len, size, part;
+
+		if (messages[i].msg_hdr.msg_flags & MSG_TRUNC) {
+			plane_drop(plane, DROP_SHORT);
+			continue;
+		}
+		size = read_control(plane, socket, &messages[i].msg_hdr, &from[i], &path);
+		size = size ? size : length;
+		for (size_t at = 0; at < length || at == 0; at += part) {
+			part = length - at < size ? length - at : size;
+			take_datagram(plane, &path, plane->rx_area + i * room + at, part);
+			if (part == 0)
+				break;
+		}
+	}
+	/* Packets still lie in the area that the next round fills. */
+	flows_flush(plane->flows, write_tun, plane);
+	return count;
+}
+
+/* ---- the thread */
+
+static void serve(struct plane *plane, int fd, uint32_t events)
+{
+	struct plane_socket *socket = plane->sockets;
+	uint64_t ignored;
+
+	if (fd == plane->wake_fd) {
+		while (read(fd, &ignored, sizeof(ignored)) > 0)
+			;
+		return;
+	}
+	if (fd == plane->tun) {
+		if (events & EPOLLERR && !(events & EPOLLIN))
+			break_down(plane, ENODEV);
+		else
+			read_tun(plane);
+		return;
+	}
+	while (socket && socket->fd != fd)
+		socket = socket->next;
+	if (!socket)
+		return;
+	if (socket->stream) {
+		if (events & EPOLLOUT)
+			stream_flush(plane, socket);
+		stream_read(plane, socket);
+		flows_flush(plane->flows, write_tun, plane);
+		return;
+	}
+	if (events & EPOLLOUT && socket->is_blocked) {
+		socket->is_blocked = false;
+		plane_watch(plane, socket, false);
+		send_flush(plane);
+	}
+	if (events & (EPOLLIN | EPOLLERR))
+		for (int i = 0; i < SOCKET_ROUNDS && read_udp(plane, socket) >= plane->rx_slots; i++)
+			;
+}
+
+static int timeout_of(const struct plane *plane)
+{
+	int64_t left = plane->deadline_ms - plane_clock();
+
+	return plane->deadline_ms < 0 ? -1 : left < 0 ? 0 : left > 60000 ? 60000 : left;
+}
+
+static void *run(void *argument)
+{
+	struct plane *plane = argument;
+	struct epoll_event events[EVENTS];
+	bool is_paused = false, wants_pause;
+	int timeout = -1, ready;
+
+	while (!atomic_load(&plane->is_ending)) {
+		ready = epoll_wait(plane->epoll, events, EVENTS, timeout);
+		while (atomic_load(&plane->waiting) > 0)
+			sched_yield();
+		pthread_mutex_lock(&plane->lock);
+		plane->now = plane_clock();
+		for (int i = 0; i < ready; i++)
+			serve(plane, events[i].data.fd, events[i].events);
+		plane_tick(plane, plane->now);
+		send_flush(plane);
+		wants_pause = plane->is_blocked && !plane->is_broken;
+		if (wants_pause != is_paused && !plane->is_broken)
+			control(plane, EPOLL_CTL_MOD, plane->tun, wants_pause ? 0 : EPOLLIN);
+		is_paused = wants_pause;
+		timeout = timeout_of(plane);
+		pthread_mutex_unlock(&plane->lock);
+		/* Notices that found no room before. */
+		plane_tell(plane, 0, NULL, 0, NULL, 0, false);
+	}
+	return NULL;
+}
+
+/* What TUN takes and gives, best first. */
+static void probe_tun(struct plane *plane)
+{
+	unsigned int tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+
+	plane->active = plane->wanted;
+	if (plane->active & FEATURE_TUN_TSO && plane->active & FEATURE_TUN_USO &&
+	    ioctl(plane->tun, TUNSETOFFLOAD, tso | TUN_F_USO4 | TUN_F_USO6) == 0)
+		return;
+	plane->active &= ~FEATURE_TUN_USO;
+	if (plane->active & FEATURE_TUN_TSO && ioctl(plane->tun, TUNSETOFFLOAD, tso) == 0)
+		return;
+	plane->active &= ~FEATURE_TUN_TSO;
+	ioctl(plane->tun, TUNSETOFFLOAD, TUN_F_CSUM);
+}
+
+int plane_start(struct plane *plane)
+{
+	pthread_attr_t attributes;
+	int status;
+
+	probe_tun(plane);
+	flows_join(plane->flows, plane->active & FEATURE_TUN_GRO, plane->active & FEATURE_TUN_USO);
+	plane->epoll = epoll_create1(EPOLL_CLOEXEC);
+	plane->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (plane->epoll < 0 || plane->wake_fd < 0)
+		return -errno;
+	status = control(plane, EPOLL_CTL_ADD, plane->wake_fd, EPOLLIN);
+	if (status == 0)
+		status = control(plane, EPOLL_CTL_ADD, plane->tun, EPOLLIN);
+	if (status < 0)
+		return status;
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	status = pthread_create(&plane->thread, &attributes, run, plane);
+	pthread_attr_destroy(&attributes);
+	return -status;
+}
+
+void plane_stop(struct plane *plane)
+{
+	uint64_t one = 1;
+	ssize_t ignored;
+
+	if (plane->thread) {
+		atomic_store(&plane->is_ending, true);
+		ignored = write(plane->wake_fd, &one, sizeof(one));
+		(void)ignored;
+		pthread_join(plane->thread, NULL);
+		plane->thread = 0;
+	}
+	if (plane->epoll >= 0)
+		close(plane->epoll);
+	if (plane->wake_fd >= 0)
+		close(plane->wake_fd);
+	plane->epoll = plane->wake_fd = -1;
+}

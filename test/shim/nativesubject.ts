@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes the native plane, without a thread, the subject of the plane suite that is imported after this.
+
+import { openNativePlane } from '../../src/host/nativeplane.ts';
+import type { JsPlaneOptions } from '../../src/plane/js.ts';
+import { NATIVE_LIMITS, NATIVE_PEERS_MAX, NativePlane } from '../../src/plane/native.ts';
+import type { PacketPlane } from '../../src/plane/plane.ts';
+import { subject } from '../unit/plane/helpers.ts';
+import { good, rawShim } from './support.ts';
+
+/** A native plane that takes and gives packets by calls, in place of a js plane. */
+export function createNativePlane(options: JsPlaneOptions, mssfix = 0): NativePlane {
+  const engine = good(
+    openNativePlane(rawShim(), {
+      isMany: options.mode === 'mp',
+      features: 0,
+      mssfix,
+      usesLocal: true,
+      peersMax: options.peersMax ?? NATIVE_PEERS_MAX,
+      ...NATIVE_LIMITS,
+      ...options.limits,
+      mtu: 1500,
+    }),
+  );
+  const { sink } = options;
+  return new NativePlane({
+    mode: options.mode,
+    engine,
+    isThreaded: false,
+    peersMax: options.peersMax ?? NATIVE_PEERS_MAX,
+    sink: {
+      send: (path, datagram) => sink.send(path, datagram),
+      deliver: packet => sink.deliver(packet),
+      notice: notice => sink.notice(notice),
+      inner: (peerId, payload) => sink.inner(peerId, payload),
+      control: () => undefined,
+      streamEnded: () => undefined,
+      broken: () => undefined,
+    },
+  });
+}
+
+subject.isJs = false;
+subject.create = (options): PacketPlane => createNativePlane(options);
