@@ -155,6 +155,7 @@ class RunningTunnel implements Tunnel {
     return createJsPlane({
       mode: this.config.role === 'server' ? 'mp' : 'p2p',
       crypto: this.#host.crypto,
+      mssfix: this.config.mssfix,
       sink: {
         send: (path, datagram) => this.sockets.send(path, datagram, true),
         deliver: packet => this.#deliver(packet),

@@ -22,6 +22,7 @@ import {
 import { DROP_REASONS, type DropReason } from './drops.ts';
 import * as inner from './inner.ts';
 import * as keys from './keys.ts';
+import { clampMss, mssLimit } from './mss.ts';
 import * as peers from './peers.ts';
 import type { PacketPlane, PlaneMode, PlaneResult, PlaneSink } from './plane.ts';
 import { RouteTable } from './routes.ts';
@@ -33,6 +34,8 @@ export interface JsPlaneOptions {
   readonly mode: PlaneMode;
   readonly crypto: Crypto;
   readonly sink: PlaneSink;
+  /** Outer packet size that TCP segments are cut to; absent or 0: as they come. */
+  readonly mssfix?: number;
   /** For tests: other limits than KEY_LIMITS. */
   readonly limits?: Partial<keys.KeyLimits>;
   /** For tests: fewer peers than PEERS_MAX. */
@@ -51,6 +54,7 @@ class JsPlane implements PacketPlane {
   readonly #crypto: Crypto;
   readonly #sink: PlaneSink;
   readonly #limits: keys.KeyLimits;
+  readonly #mssfix: number;
   readonly #peers = new Map<number, peers.Peer>();
   readonly #paths = new peers.PathIndex();
   readonly #routes = new RouteTable<peers.Peer>();
@@ -64,6 +68,7 @@ class JsPlane implements PacketPlane {
     this.#crypto = options.crypto;
     this.#sink = options.sink;
     this.#limits = { ...keys.KEY_LIMITS, ...options.limits };
+    this.#mssfix = options.mssfix ?? 0;
     const maxPeers = options.mode === 'p2p' ? 1 : (options.peersMax ?? PEERS_MAX);
     this.capabilities = {
       dataV1: true,
@@ -269,7 +274,7 @@ class JsPlane implements PacketPlane {
         return inner.isLinkLocal(payload, at, version) ? 'link-local' : 'reverse-path';
       }
     }
-    this.#sink.deliver(payload);
+    this.#sink.deliver(this.#clamped(peer, payload));
     peer.counters.vpnRxBytes += payload.length;
     peer.counters.vpnRxPackets++;
     return undefined;
@@ -283,7 +288,13 @@ class JsPlane implements PacketPlane {
     // Counted before there is a key, as the kernel does.
     peer.counters.vpnTxBytes += packet.length;
     peer.counters.vpnTxPackets++;
-    return this.#transmit(peer, packet, now) ? undefined : 'no-peer-key';
+    return this.#transmit(peer, this.#clamped(peer, packet), now) ? undefined : 'no-peer-key';
+  }
+
+  #clamped(peer: peers.Peer, packet: Uint8Array): Uint8Array {
+    if (this.#mssfix === 0) return packet;
+    const limit = (version: 4 | 6): number => mssLimit(this.#mssfix, peer.path, peer.header.length, version);
+    return clampMss(packet, limit(4), limit(6));
   }
 
   #nextHop(packet: Uint8Array, version: 4 | 6): peers.Peer | undefined {

@@ -2,7 +2,7 @@
 /*
  * The native data plane: the semantics of the Linux `ovpn` module in user space, as src/plane/js.ts spells them out.
  *
- *   plane.c           what JavaScript calls
+ *   plane.c           life, sockets; plane_peer_commands.c: peers and keys; plane_events.c: what JavaScript hears
  *   plane_table.c     peers, keys, VPN addresses, networks behind peers
  *   plane_packet.c    one packet: seal, open, replay, float, keepalive, counters, notices
  *   plane_segment.c   checksums, cutting super-packets, MSS
@@ -234,9 +234,11 @@ void plane_tick(struct plane *plane, int64_t now);
 void plane_wake(struct plane *plane, const struct peer *peer);
 void plane_delete(struct plane *plane, struct peer *peer, enum plane_del_reason reason);
 
-/* plane.c: events. `is_notice`: kept until there is room. */
+/* plane_events.c. `is_notice`: kept until there is room. Type 0 only moves what waited. */
 void plane_tell(struct plane *plane, enum plane_event type, const void *head, size_t head_length, const void *body,
 		size_t length, bool is_notice);
+int64_t plane_take(struct shim_call *call);
+void plane_forget_events(struct plane *plane);
 
 /* plane_segment.c: pure. */
 uint64_t checksum_add(uint64_t sum, const uint8_t *bytes, size_t length);

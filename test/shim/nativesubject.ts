@@ -9,12 +9,12 @@ import { subject } from '../unit/plane/helpers.ts';
 import { good, rawShim } from './support.ts';
 
 /** A native plane that takes and gives packets by calls, in place of a js plane. */
-export function createNativePlane(options: JsPlaneOptions, mssfix = 0): NativePlane {
+export function createNativePlane(options: JsPlaneOptions): NativePlane {
   const engine = good(
     openNativePlane(rawShim(), {
       isMany: options.mode === 'mp',
       features: 0,
-      mssfix,
+      mssfix: options.mssfix ?? 0,
       usesLocal: true,
       peersMax: options.peersMax ?? NATIVE_PEERS_MAX,
       ...NATIVE_LIMITS,

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What JavaScript tells the plane of peers and keys, and asks of them. */
+#include <stdlib.h>
+
+#include "plane_commands.h"
+
+static const uint8_t *address_of(const union shim_value *in, size_t length)
+{
+	return in->bytes.data && in->bytes.length == length ? in->bytes.data : NULL;
+}
+
+/* plane, peerId, txId, isV1, path, vpnIp4, vpnIp6, routes, interval, timeout, now */
+static int64_t do_new_peer(struct plane *plane, struct shim_call *call)
+{
+	const union shim_value *in = call->in;
+	struct peer *peer = calloc(1, sizeof(*peer)), *replaced = plane->is_mp ? NULL : plane->peers;
+	const uint8_t *vpn4 = address_of(in + 5, 4), *vpn6 = address_of(in + 6, 16);
+	int64_t status = -EINVAL;
+	uint32_t replaced_id = replaced ? replaced->peer_id : 0;
+
+	if (!peer)
+		return -ENOMEM;
+	if (!plane->is_threaded)
+		plane->now = in[10].number;
+	peer->peer_id = in[1].number;
+	peer->tx_id = in[2].number;
+	peer->is_v1 = in[3].number;
+	peer->interval_s = in[8].number;
+	peer->timeout_s = in[9].number;
+	peer->last_sent_ms = peer->last_alive_ms = plane->now;
+	peer->has_vpn4 = vpn4;
+	peer->has_vpn6 = vpn6;
+	if (vpn4)
+		memcpy(peer->vpn4, vpn4, 4);
+	if (vpn6)
+		memcpy(peer->vpn6, vpn6, 16);
+	/* A point-to-point plane has one peer: a new one takes the place of the old. */
+	if (plane_read_path(&peer->path, in + 4)) {
+		if (replaced)
+			plane_remove_peer(plane, replaced);
+		status = plane_add_peer(plane, peer, in[7].bytes.data, in[7].bytes.data ? in[7].bytes.length : 0);
+	}
+	if (status < 0) {
+		free(peer);
+		return status;
+	}
+	plane_wake(plane, peer);
+	if (replaced) {
+		uint32_t pair[2] = { replaced_id, DEL_TEARDOWN };
+
+		plane_tell(plane, EVENT_DELETED, pair, sizeof(pair), NULL, 0, true);
+	}
+	return 0;
+}
+COMMAND(new_peer)
+
+/* plane, peerId, path, vpnIp4, vpnIp6, routes, interval (-1: unchanged), timeout, now */
+static int64_t do_change_peer(struct plane *plane, struct shim_call *call)
+{
+	const union shim_value *in = call->in;
+	struct peer *peer = plane_find(plane, in[1].number);
+	struct plane_path path;
+	int status;
+
+	if (!plane->is_threaded)
+		plane->now = in[8].number;
+	if (!peer)
+		return -ENOENT;
+	if (in[2].bytes.data && !plane_read_path(&path, in + 2))
+		return -EINVAL;
+	status = plane_set_addresses(plane, peer, address_of(in + 3, 4), address_of(in + 4, 16));
+	if (status == 0 && in[5].bytes.data)
+		status = plane_set_routes(plane, peer, in[5].bytes.data, in[5].bytes.length);
+	if (status < 0)
+		return status;
+	if (in[2].bytes.data)
+		plane_place(plane, peer, &path, true);
+	if (in[6].number >= 0) {
+		peer->interval_s = in[6].number;
+		peer->timeout_s = in[7].number;
+		peer->last_sent_ms = peer->last_alive_ms = plane->now;
+		plane_wake(plane, peer);
+	}
+	return 0;
+}
+COMMAND(change_peer)
+
+static int64_t do_delete_peer(struct plane *plane, struct shim_call *call)
+{
+	struct peer *peer = plane_find(plane, call->in[1].number);
+
+	if (!peer)
+		return -ENOENT;
+	plane_delete(plane, peer, DEL_USERSPACE);
+	return 0;
+}
+COMMAND(delete_peer)
+
+static struct data_key *new_key(const struct plane *plane, const union shim_value *in)
+{
+	struct data_key *key = calloc(1, sizeof(*key));
+	int error;
+
+	if (!key)
+		return NULL;
+	key->key_id = in[3].number;
+	strncpy(key->cipher, in[4].text, sizeof(key->cipher) - 1);
+	key->is_chacha = strcmp(key->cipher, "CHACHA20-POLY1305") == 0;
+	key->seal = crypto_aead_new(key->cipher, in[5].bytes.data, in[5].bytes.length, &error);
+	key->open = crypto_aead_new(key->cipher, in[7].bytes.data, in[7].bytes.length, &error);
+	memcpy(key->seal_tail, in[6].bytes.data, sizeof(key->seal_tail));
+	memcpy(key->open_tail, in[8].bytes.data, sizeof(key->open_tail));
+	key->next_id = plane->first_id;
+	if (key->seal && key->open)
+		return key;
+	plane_free_key(key);
+	return NULL;
+}
+
+/* plane, peerId, slot, keyId, cipher, encrypt key, encrypt tail, decrypt key, decrypt tail */
+static int64_t do_add_key(struct plane *plane, struct shim_call *call)
+{
+	const union shim_value *in = call->in;
+	struct peer *peer = plane_find(plane, in[1].number);
+	struct data_key *key, **slot;
+
+	if (!peer)
+		return -ENOENT;
+	if (in[6].bytes.length != 8 || in[8].bytes.length != 8 || in[3].number < 0 || in[3].number > 7)
+		return -EINVAL;
+	key = new_key(plane, in);
+	if (!key)
+		return -EINVAL;
+	slot = in[2].number ? &peer->secondary : &peer->primary;
+	plane_free_key(*slot);
+	*slot = key;
+	return 0;
+}
+COMMAND(add_key)
+
+static int64_t do_swap_keys(struct plane *plane, struct shim_call *call)
+{
+	struct peer *peer = plane_find(plane, call->in[1].number);
+	struct data_key *key;
+
+	if (!peer || !peer->secondary)
+		return peer ? -ENODATA : -ENOENT;
+	key = peer->primary;
+	peer->primary = peer->secondary;
+	peer->secondary = key;
+	return 0;
+}
+COMMAND(swap_keys)
+
+static int64_t do_delete_key(struct plane *plane, struct shim_call *call)
+{
+	struct peer *peer = plane_find(plane, call->in[1].number);
+	struct data_key **slot;
+
+	if (!peer)
+		return -ENOENT;
+	slot = call->in[2].number ? &peer->secondary : &peer->primary;
+	plane_free_key(*slot);
+	*slot = NULL;
+	return 0;
+}
+COMMAND(delete_key)
+
+/* plane, peerId, payload, now */
+static int64_t do_send_inner(struct plane *plane, struct shim_call *call)
+{
+	struct peer *peer = plane_find(plane, call->in[1].number);
+
+	if (!plane->is_threaded)
+		plane->now = call->in[3].number;
+	if (!peer)
+		return -ENOENT;
+	return plane_transmit(plane, peer, call->in[2].bytes.data, call->in[2].bytes.length) ? 0 : -ENODATA;
+}
+COMMAND(send_inner)
+
+/* ---- what is there. All numbers in native order. */
+
+struct shown_peer {
+	uint32_t peer_id, interval_s, timeout_s;
+	uint8_t has_vpn4, has_vpn6, primary_id, secondary_id;
+	struct plane_path path;
+	uint8_t vpn4[4], vpn6[16];
+	/* Empty: no key. */
+	char primary[24], secondary[24];
+	uint8_t pad[4];
+	uint64_t counters[COUNTERS];
+};
+
+static int64_t do_list_peers(struct plane *plane, struct shim_call *call)
+{
+	uint8_t *out = shim_result_bytes(call, plane->peer_count * sizeof(struct shown_peer));
+	struct shown_peer shown;
+
+	if (!out)
+		return -ENOMEM;
+	for (struct peer *peer = plane->peers; peer; peer = peer->next, out += sizeof(shown)) {
+		memset(&shown, 0, sizeof(shown));
+		shown.peer_id = peer->peer_id;
+		shown.interval_s = peer->interval_s;
+		shown.timeout_s = peer->timeout_s;
+		shown.has_vpn4 = peer->has_vpn4;
+		shown.has_vpn6 = peer->has_vpn6;
+		shown.path = peer->path;
+		memcpy(shown.vpn4, peer->vpn4, 4);
+		memcpy(shown.vpn6, peer->vpn6, 16);
+		memcpy(shown.counters, peer->counters, sizeof(shown.counters));
+		if (peer->primary) {
+			shown.primary_id = peer->primary->key_id;
+			memcpy(shown.primary, peer->primary->cipher, sizeof(shown.primary));
+		}
+		if (peer->secondary) {
+			shown.secondary_id = peer->secondary->key_id;
+			memcpy(shown.secondary, peer->secondary->cipher, sizeof(shown.secondary));
+		}
+		memcpy(out, &shown, sizeof(shown));
+	}
+	return 0;
+}
+COMMAND(list_peers)
+
+/* Drops by reason, then the features that are on. */
+static int64_t do_show(struct plane *plane, struct shim_call *call)
+{
+	int64_t numbers[DROP_REASONS + 1];
+
+	for (int i = 0; i < DROP_REASONS; i++)
+		numbers[i] = plane->drops[i];
+	numbers[DROP_REASONS] = plane->active;
+	shim_result_numbers(call, numbers, DROP_REASONS + 1);
+	return 0;
+}
+COMMAND(show)
+
