@@ -35,6 +35,16 @@ export function controlObject(parts: ControlParts): ServedObject {
         args: { peer: 'string' },
         call: ({ peer }) => command(tunnel, 'renegotiate', peer, undefined),
       },
+      // Said by netifd's handler of the interface with the tunnel's name.
+      interface: {
+        args: { up: 'bool', host_route: 'bool' },
+        call: ({ up, host_route }) => {
+          if (up === undefined) return { status: STATUS.invalidArgument };
+          if (up) tunnel.net.interfaceUp(host_route !== false);
+          else tunnel.net.interfaceDown();
+          return {};
+        },
+      },
       log: {
         args: { lines: 'int' },
         call: ({ lines }) => ({ lines: log.recent(typeof lines === 'number' ? lines : 50) }),

@@ -10,7 +10,7 @@ import type { WantedNetwork } from '../core/network.ts';
 import type { PlaneCommand } from '../core/plane.ts';
 import { OPCODE } from '../core/wire.ts';
 import { describe, type Host, isFailure, type Resolution, type Timer, type TunDevice } from '../host/host.ts';
-import { createRtnetlinkNetwork, type RtnetlinkNetwork } from '../network/rtnetlink.ts';
+import type { TunnelNetwork } from '../network/netifd.ts';
 import { execute } from '../plane/command.ts';
 import { createJsPlane } from '../plane/js.ts';
 import { createKernelPlane, type KernelPlane } from '../plane/kernel.ts';
@@ -24,6 +24,7 @@ import { clientEndpoint, type Endpoint, serverEndpoint } from './endpoint.ts';
 import type { Log } from './log.ts';
 import type { Material } from './material.ts';
 import type { NativeGround } from './native.ts';
+import { createTunnelNetwork } from './network.ts';
 import type { ReloadPlan } from './reload.ts';
 import { clientOptions, serverOptions } from './settings.ts';
 import { Sockets } from './sockets.ts';
@@ -62,6 +63,8 @@ export interface Tunnel {
   network(): WantedNetwork | undefined;
   /** Goes on with a configuration that needs no restart. Owns `material` from now on. */
   change(config: ServerConfig | ClientConfig, material: Material, plan: ReloadPlan): void;
+  /** Who applies it. */
+  readonly net: TunnelNetwork;
   dispatch(event: Event): void;
   /** Ends at once; without an exit notice. Idempotent. */
   close(): void;
@@ -92,7 +95,7 @@ class RunningTunnel implements Tunnel {
   #material: Material;
   readonly #host: Host;
   readonly #log: Log;
-  readonly #network: RtnetlinkNetwork;
+  readonly net: TunnelNetwork;
   readonly #controlDrops: DropReport;
   readonly #planeDrops: DropReport;
   readonly #queue: Event[] = [];
@@ -107,7 +110,6 @@ class RunningTunnel implements Tunnel {
   #coreAt: number | undefined;
   #timer: Timer | undefined;
   #timerAt: number | undefined;
-  #reported = '';
 
   constructor(parts: TunnelParts) {
     const { host, config, material, log } = parts;
@@ -141,11 +143,13 @@ class RunningTunnel implements Tunnel {
       config.role === 'server'
         ? serverEndpoint(serverOptions(config, material, capabilities), deps)
         : clientEndpoint(clientOptions(config, material, capabilities), deps);
-    this.#network = createRtnetlinkNetwork({
-      openNetlink: protocol => host.openNetlink(protocol),
-      files: host.files,
-      stateDirectory: parts.runDirectory,
+    this.net = createTunnelNetwork({
+      host,
+      bus: parts.bus,
+      log,
       tunnel: config.name,
+      runDirectory: parts.runDirectory,
+      onDeviceUp: () => this.#kernel?.restoreRoutes(),
     });
     this.#controlDrops = createDropReport('control', text => log.write('warn', text));
     this.#planeDrops = createDropReport('data', text => log.write('warn', text));
@@ -219,8 +223,7 @@ class RunningTunnel implements Tunnel {
   }
 
   start(): string | undefined {
-    for (const failure of this.#network.recover().failures)
-      this.#log.write('warn', `left from before: ${failure}`);
+    for (const failure of this.net.open().failures) this.#log.write('warn', `left from before: ${failure}`);
     const noDevice = this.#openDevice();
     if (noDevice !== undefined) return noDevice;
     if (!this.plane.capabilities.tcp && wantsTcp(this.config)) {
@@ -343,6 +346,7 @@ class RunningTunnel implements Tunnel {
 
   #notify({ level, text, peer, action }: Notice): void {
     this.#log.write(level, text);
+    if (level === 'error') this.net.error(text);
     if (action === undefined) return;
     this.#parts.bus.sendEvent('ovpnd.peer', { tunnel: this.config.name, peer: peer ?? '', action });
   }
@@ -364,11 +368,7 @@ class RunningTunnel implements Tunnel {
 
   #applyNetwork(wanted: WantedNetwork): void {
     this.#wanted = wanted;
-    const { failures } = this.#network.apply(wanted);
-    const report = failures.join('; ');
-    // The same failure at every reconnect is worth one line.
-    if (report !== '' && report !== this.#reported) this.#log.write('error', `network: ${report}`);
-    this.#reported = report;
+    this.net.apply(wanted);
   }
 
   /** One timer for the core, the plane and the drop reports. */
@@ -399,9 +399,7 @@ class RunningTunnel implements Tunnel {
     this.#isClosed = true;
     this.#timer?.cancel();
     this.#resolution?.cancel();
-    if (this.#wanted !== undefined) {
-      for (const failure of this.#network.clear().failures) this.#log.write('warn', `network: ${failure}`);
-    }
+    for (const failure of this.net.close().failures) this.#log.write('warn', `network: ${failure}`);
     const far = this.#kernel ?? this.#native;
     if (far !== undefined) this.#host.loop.forget(far.noticeFd);
     this.plane.close();

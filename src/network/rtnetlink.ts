@@ -40,6 +40,8 @@ export interface RtnetlinkNeeds {
 export interface RtnetlinkNetwork extends Network {
   /** Takes back what a process of this tunnel that died left behind. Call once, before anything is applied. */
   recover(): NetworkReport;
+  /** Only what a device needs before somebody else gives it addresses: its MTU, and no address of its own making. */
+  prepare(wanted: WantedNetwork): NetworkReport;
 }
 
 export function createRtnetlinkNetwork(needs: RtnetlinkNeeds): RtnetlinkNetwork {
@@ -60,6 +62,13 @@ class KernelNetwork implements RtnetlinkNetwork {
   apply(wanted: WantedNetwork): NetworkReport {
     const run = new Run(this.#openNetlink);
     this.#apply(run, wanted);
+    return run.finish();
+  }
+
+  prepare(wanted: WantedNetwork): NetworkReport {
+    const run = new Run(this.#openNetlink);
+    const link = run.link(wanted.device);
+    if (link !== undefined) setLink(run, link, wanted.mtu);
     return run.finish();
   }
 

@@ -78,6 +78,8 @@ export interface KernelPlane extends PacketPlane {
   readonly noticeFd: number;
   /** Takes what the kernel has to tell. */
   receive(now: number): void;
+  /** The device was down and is up again: routes to networks behind peers come back. */
+  restoreRoutes(): void;
   /** Counters of a peer at its deletion, for the newest deletions; those of one the kernel deleted may be old. */
   finalCounters(peerId: number): PeerCounters | undefined;
 }
@@ -128,6 +130,10 @@ class ModulePlane implements KernelPlane {
       ownsPeerRoutes: true,
       maxPeers: this.#peers.maxPeers,
     };
+  }
+
+  restoreRoutes(): void {
+    if (!this.#isBroken) this.#routes.restore();
   }
 
   // ---- commands

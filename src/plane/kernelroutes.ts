@@ -68,6 +68,14 @@ export class PeerRoutes {
     }
   }
 
+  /** The device was down, and lost its routes: they come back as they were. */
+  restore(): void {
+    for (const { destination, claims } of this.#claims.values()) {
+      const holder = claims.at(-1);
+      if (holder !== undefined) this.#install(destination, holder.gateway, 'replace');
+    }
+  }
+
   /** The device is gone, and its routes with it. */
   forget(): void {
     this.#claims.clear();

@@ -30,9 +30,9 @@ proto_ovpnd_setup() {
 
 	json_get_vars nohostroute
 	[ "$nohostroute" != 1 ] || host_route=false
-	# A tunnel that starts later asks netifd by itself.
-	ovpnd_tell "$config" "{\"up\":true,\"host_route\":$host_route}" ||
-		proto_notify_error "$config" TUNNEL_NOT_RUNNING
+	ovpnd_tell "$config" "{\"up\":true,\"host_route\":$host_route}" && return
+	# One that starts later asks netifd by itself.
+	[ "$(uci -q get "ovpnd.$config.enabled")" = 1 ] || proto_notify_error "$config" TUNNEL_NOT_ENABLED
 }
 
 proto_ovpnd_teardown() {

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who applies the wanted state, with a netifd that answers when the test says so, and the model kernel.
+
+import { deepStrictEqual, strictEqual } from 'node:assert';
+import type { Loop } from '../../../src/host/host.ts';
+import {
+  type AskFailure,
+  type InterfaceState,
+  RECHECK_MS,
+  TunnelNetwork,
+} from '../../../src/network/netifd.ts';
+import { expected, OTHER, WANTED, type World, world } from './world.ts';
+
+type Notice = Record<string, unknown>;
+
+interface Scene extends World {
+  readonly net: TunnelNetwork;
+  readonly told: Notice[];
+  readonly warnings: string[];
+  readonly ups: number[];
+  /** What netifd says of the interface. */
+  state: InterfaceState | 'no interface' | 'no netifd';
+  /** Answers everything that was asked until now, and what follows from that. */
+  settle(failure?: (notice: Notice) => AskFailure | undefined): void;
+  pass(ms: number): void;
+}
+
+function scene(state: Scene['state'] = 'no netifd'): Scene {
+  const { kernel, files, network } = world();
+  let now = 0;
+  let timers: { at: number; call: () => void }[] = [];
+  let waiting: ((failure: (notice: Notice) => AskFailure | undefined) => void)[] = [];
+  const told: Notice[] = [];
+  const warnings: string[] = [];
+  const ups: number[] = [];
+  const at: Loop['at'] = (due, call) => {
+    const timer = { at: due, call };
+    timers.push(timer);
+    return {
+      cancel: () => {
+        timers = timers.filter(other => other !== timer);
+      },
+    };
+  };
+  const net = new TunnelNetwork({
+    tunnel: 'home',
+    loop: { at } as Loop,
+    monotonicMs: () => now,
+    kernel: network,
+    notify: (message, done) => {
+      told.push(message as Notice);
+      waiting.push(failure => done(failure(message as Notice)));
+    },
+    inquire: done => void waiting.push(() => done(made.state)),
+    report: ({ failures }) => void warnings.push(...failures),
+    warn: text => void warnings.push(text),
+    onDeviceUp: () => void ups.push(now),
+  });
+  const made: Scene = {
+    kernel,
+    files,
+    network,
+    net,
+    told,
+    warnings,
+    ups,
+    state,
+    settle: (failure = () => undefined) => {
+      while (waiting.length > 0) {
+        const calls = waiting;
+        waiting = [];
+        for (const call of calls) call(failure);
+      }
+    },
+    pass: ms => {
+      now += ms;
+      const due = timers.filter(timer => timer.at <= now);
+      timers = timers.filter(timer => timer.at > now);
+      for (const timer of due) timer.call();
+    },
+  };
+  net.open();
+  return made;
+}
+
+const PENDING: InterfaceState = { proto: 'ovpnd', isWanted: true };
+const actions = (told: readonly Notice[]): unknown[] =>
+  told.map(({ action, keep }) => keep ?? `do ${action}`);
+
+describe('who applies the network', () => {
+  it('without such an interface, or with one of another protocol, this process configures', () => {
+    for (const state of ['no netifd', 'no interface', { proto: 'static', isWanted: true }] as const) {
+      const { net, kernel, told, settle } = scene(state);
+      net.apply(WANTED);
+      strictEqual(net.by, 'unknown');
+      settle();
+      strictEqual(net.by, 'rtnetlink');
+      deepStrictEqual(kernel.snapshot(), expected(WANTED));
+      deepStrictEqual(told, []);
+    }
+  });
+
+  it('netifd gets host routes first, then all; a change keeps the link, the same again is not told', () => {
+    const { net, told, settle, ups } = scene(PENDING);
+    net.apply(WANTED);
+    settle();
+    deepStrictEqual(actions(told), ['do 6', 'do 6', false]);
+    deepStrictEqual(ups, [0]);
+    net.apply({ ...WANTED });
+    settle();
+    strictEqual(told.length, 3);
+    net.apply(OTHER);
+    settle();
+    // One of its two servers is known.
+    deepStrictEqual(actions(told), ['do 6', 'do 6', false, 'do 6', true]);
+  });
+
+  it('netifd gives the addresses; this process only prepares the device', () => {
+    const { net, kernel, settle } = scene(PENDING);
+    net.apply(WANTED);
+    settle();
+    const link = [...kernel.links.values()].find(({ name }) => name === 'ov-home')!;
+    deepStrictEqual([link.mtu, link.addrGenMode, link.flags], [1420, 1, 0]);
+    deepStrictEqual(
+      kernel.addresses.filter(({ index }) => index === 7),
+      [],
+    );
+  });
+
+  it('an interface that is restarted is told all again, whatever came in between', () => {
+    const { net, told, settle, pass } = scene(PENDING);
+    net.apply(WANTED);
+    settle();
+    told.length = 0;
+    net.interfaceDown();
+    net.apply(OTHER);
+    settle();
+    deepStrictEqual(told, []);
+    pass(RECHECK_MS - 1);
+    net.interfaceUp(false);
+    pass(RECHECK_MS);
+    settle();
+    // Without host routes, as the interface says now.
+    deepStrictEqual(actions(told), [false]);
+    strictEqual(net.by, 'netifd');
+  });
+
+  it('a teardown while a notice is on its way does not count as up', () => {
+    const { net, told, settle } = scene(PENDING);
+    settle();
+    net.apply({ ...WANTED, outside: [] });
+    net.interfaceDown();
+    net.interfaceUp(true);
+    settle();
+    deepStrictEqual(actions(told), [false, false]);
+  });
+
+  it('an interface that stays down is left alone; one that is removed gives the network to this process', () => {
+    const made = scene(PENDING);
+    const { net, told, kernel, settle, pass } = made;
+    net.apply(WANTED);
+    settle();
+    told.length = 0;
+    net.interfaceDown();
+    made.state = { proto: 'ovpnd', isWanted: false };
+    pass(RECHECK_MS);
+    settle();
+    deepStrictEqual([net.by, told.length], ['netifd', 0]);
+    net.interfaceDown();
+    made.state = 'no interface';
+    pass(RECHECK_MS);
+    settle();
+    strictEqual(net.by, 'rtnetlink');
+    deepStrictEqual(kernel.snapshot(), expected(WANTED));
+  });
+
+  it('a netifd that is being restarted keeps its interface', () => {
+    const made = scene(PENDING);
+    const { net, told, settle, pass } = made;
+    net.apply(WANTED);
+    settle();
+    made.state = 'no netifd';
+    net.inquire();
+    settle();
+    strictEqual(net.by, 'netifd');
+    made.state = PENDING;
+    pass(RECHECK_MS);
+    settle();
+    deepStrictEqual([net.by, told.length], ['netifd', 3]);
+  });
+
+  it('an interface that is added takes over, and this process takes its own back first', () => {
+    const { net, kernel, told, settle } = scene();
+    const before = kernel.snapshot();
+    net.apply(WANTED);
+    settle();
+    net.interfaceUp(true);
+    settle();
+    strictEqual(net.by, 'netifd');
+    deepStrictEqual(actions(told), ['do 6', 'do 6', false]);
+    strictEqual(
+      kernel
+        .snapshot()
+        .filter(line => !before.includes(line))
+        .some(line => /10\.8\.0/.test(line)),
+      false,
+    );
+  });
+
+  it('a refusal is asked about and tried again; only what is unexpected is said', () => {
+    const { net, told, settle, pass, warnings } = scene(PENDING);
+    net.apply({ ...WANTED, outside: [] });
+    settle(() => ({ status: 6, text: 'Permission denied' }));
+    deepStrictEqual([told.length, warnings], [1, []]);
+    pass(2_000);
+    settle(() => ({ status: 9, text: 'network.interface notify_proto: Unknown error' }));
+    deepStrictEqual(warnings, ['netifd: network.interface notify_proto: Unknown error']);
+    pass(2_000);
+    settle();
+    deepStrictEqual(actions(told), [false, false, false]);
+    net.apply(WANTED);
+    settle();
+    strictEqual(told.at(-1)!.keep, true);
+  });
+
+  it('errors are shown by netifd, each once, and again after the next setup', () => {
+    const { net, told, settle } = scene(PENDING);
+    net.error('too early');
+    settle();
+    net.error('no answer');
+    net.error('no answer');
+    net.interfaceUp(true);
+    net.error('no answer');
+    deepStrictEqual(
+      told.map(({ action }) => action),
+      [3, 3],
+    );
+  });
+
+  it('after the end nothing is told or asked', () => {
+    const { net, told, settle, pass } = scene(PENDING);
+    net.close();
+    settle();
+    net.interfaceUp(true);
+    net.interfaceDown();
+    net.error('late');
+    pass(60_000);
+    settle();
+    deepStrictEqual([told, net.by], [[], 'unknown']);
+  });
+});
