@@ -14,6 +14,7 @@ import { fileProblem, type Loaded, load, noteText } from './load.ts';
 import { createLog, type Log } from './log.ts';
 import { loadMaterial } from './material.ts';
 import { type NativeGround, openNative } from './native.ts';
+import { privilegeProblem } from './privilege.ts';
 import { needsRestart, planReload } from './reload.ts';
 import { startTunnel, type Tunnel } from './tunnel.ts';
 
@@ -40,8 +41,9 @@ export interface ReloadAnswer {
 /** Runs until a signal or a failure; the answer is the exit code. */
 export function run(host: Host, options: RunOptions): number {
   const log = createLog(host, options.tunnel, 'info', options.toSyslog);
-  if (host.uid !== 0) {
-    log.write('error', 'must run as root: it creates a network device and opens its port');
+  const refused = privilegeProblem(host);
+  if (refused !== undefined) {
+    log.write('error', refused);
     return 1;
   }
   let next = loadOrReport(host, options, log);
