@@ -84,6 +84,40 @@ static int64_t write_all(int fd, const uint8_t *bytes, size_t length, mode_t mod
 	return fchmod(fd, mode) < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
+/*
+ * Root writes for others: on a router the daemon has an account of its own, and must be able to read what the
+ * command line puts in place of, or beside, its files. Fills the owner of the file at path, or of its folder.
+ */
+static int owner_of(const char *path, struct stat *status)
+{
+	char folder[4096];
+	size_t length = strlen(path);
+
+	if (lstat(path, status) == 0 && S_ISREG(status->st_mode))
+		return 0;
+	while (length > 0 && path[length - 1] != '/')
+		length--;
+	if (length >= sizeof(folder) - 1)
+		return -ENAMETOOLONG;
+	memcpy(folder, path, length);
+	/* With the dot also right for a name without a folder. */
+	memcpy(folder + length, ".", 2);
+	return stat(folder, status) < 0 ? -errno : 0;
+}
+
+static int64_t give_away(int fd, const char *path)
+{
+	struct stat status;
+	int error;
+
+	if (geteuid() != 0)
+		return 0;
+	error = owner_of(path, &status);
+	if (error < 0)
+		return error;
+	return fchown(fd, status.st_uid, status.st_gid) < 0 ? -errno : 0;
+}
+
 static int64_t file_write(struct shim_call *call)
 {
 	const char *path = call->in[0].text;
@@ -102,7 +136,9 @@ static int64_t file_write(struct shim_call *call)
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	error = write_all(fd, call->in[1].bytes.data, call->in[1].bytes.length, mode);
+	error = give_away(fd, path);
+	if (error == 0)
+		error = write_all(fd, call->in[1].bytes.data, call->in[1].bytes.length, mode);
 	if (close(fd) < 0 && error == 0)
 		error = -errno;
 	if (error == 0 && rename(temporary, path) < 0)
@@ -160,16 +196,21 @@ static int64_t file_list(struct shim_call *call)
 
 static int64_t file_make_directory(struct shim_call *call)
 {
+	const char *path = call->in[0].text;
 	int64_t mode = call->in[1].number;
 	struct stat status;
 
 	if (mode < 0 || mode > MODE_BITS)
 		return -EINVAL;
-	if (mkdir(call->in[0].text, 0700) == 0)
-		return chmod(call->in[0].text, mode) < 0 ? -errno : 0;
+	if (mkdir(path, 0700) == 0) {
+		if (geteuid() == 0 && owner_of(path, &status) == 0 &&
+		    lchown(path, status.st_uid, status.st_gid) < 0)
+			return -errno;
+		return chmod(path, mode) < 0 ? -errno : 0;
+	}
 	if (errno != EEXIST)
 		return -errno;
-	return stat(call->in[0].text, &status) == 0 && S_ISDIR(status.st_mode) ? 0 : -EEXIST;
+	return stat(path, &status) == 0 && S_ISDIR(status.st_mode) ? 0 : -EEXIST;
 }
 
 static int64_t file_remove(struct shim_call *call)

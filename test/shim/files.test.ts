@@ -31,6 +31,29 @@ describe('files of the shim', () => {
     );
   });
 
+  it('belong to the owner of what they replace, or of their folder', function () {
+    if (host.uid !== 0) return this.skip();
+    const folder = temporary('others');
+    assert.equal(host.files.makeDirectory(folder, 0o700), undefined);
+    fs.chownSync(folder, 1234, 4321);
+    const ownerOf = (name: string): number[] => {
+      const { uid, gid } = fs.lstatSync(`${folder}/${name}`);
+      return [uid, gid];
+    };
+    assert.equal(host.files.write(`${folder}/new`, text('x'), 0o600), undefined);
+    assert.deepEqual(ownerOf('new'), [1234, 4321]);
+    assert.equal(host.files.makeDirectory(`${folder}/inner`, 0o700), undefined);
+    assert.deepEqual(ownerOf('inner'), [1234, 4321]);
+    fs.chownSync(`${folder}/new`, 77, 88);
+    assert.equal(host.files.write(`${folder}/new`, text('y'), 0o600), undefined);
+    assert.deepEqual(ownerOf('new'), [77, 88]);
+    // A link is replaced: nobody's by what it points to.
+    fs.writeFileSync(temporary('roots'), '');
+    fs.symlinkSync(temporary('roots'), `${folder}/link`);
+    assert.equal(host.files.write(`${folder}/link`, text('z'), 0o600), undefined);
+    assert.deepEqual(ownerOf('link'), [1234, 4321]);
+  });
+
   it('replace a symbolic link rather than follow it', () => {
     const target = temporary('target');
     const link = temporary('link');
