@@ -37,7 +37,7 @@ export function openNative(host: Host, config: ServerConfig | ClientConfig): Nat
   if (isFailure(tun)) return { name: 'native', reason: describe(tun) };
   const isServer = config.role === 'server';
   const engine = tun.openPlane({
-    isMany: isServer && config.mode === 'multi',
+    isMany: isServer,
     features: wantedFeatures(config),
     mssfix: config.mssfix,
     usesLocal: isServer,

@@ -41,6 +41,8 @@ export class RecordStream {
   #recordMax = CONTROL_PACKET_RECEIVE_MAX;
   #isWide = false;
   #isClosed = false;
+  /** Somebody else reads and writes the connection. */
+  #isReleased = false;
   readonly #queue: Uint8Array[] = [];
   #queued = 0;
 
@@ -66,14 +68,20 @@ export class RecordStream {
     this.#held = held;
   }
 
+  /** Somebody else reads the connection from now on, also while `take` is still under way. */
+  release(): void {
+    this.#isReleased = true;
+  }
+
   /** Passes on what is there; a record is borrowed until `take` returns. */
   read(take: (record: Uint8Array) => void): StreamEnd | undefined {
+    if (this.#isReleased) return undefined;
     return this.#isWide ? this.#readWidely(take) : this.#readExactly(take);
   }
 
   #readExactly(take: (record: Uint8Array) => void): StreamEnd | undefined {
     const held = this.#held;
-    for (let left = BATCH; left > 0 && !this.#isClosed && !this.#isWide; ) {
+    for (let left = BATCH; left > 0 && !this.#isClosed && !this.#isWide && !this.#isReleased; ) {
       const have = this.#heldLength;
       const length = (held[0]! << 8) | held[1]!;
       const wanted = have < LENGTH_BYTES ? LENGTH_BYTES : LENGTH_BYTES + length;

@@ -261,6 +261,7 @@ export class Streams {
     entry.reader = reader;
     if (reader !== 'native') return entry.stream.widen(this.#parts.packetMax);
     const { fd } = entry.stream.connection;
+    entry.stream.release();
     this.#host.loop.forget(fd);
     const recordMax = Math.max(this.#parts.packetMax, CONTROL_PACKET_RECEIVE_MAX);
     const refused = this.#parts.taker!().addStream(fd, entry.path, recordMax);

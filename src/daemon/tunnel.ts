@@ -210,7 +210,7 @@ class RunningTunnel implements Tunnel {
       loop.onReadable(far.noticeFd, () => {
         const now = this.#host.monotonicMs();
         far.receive(now);
-        this.#planeDrops.look(far.drops(), now, undefined);
+        this.#planeDrops.look(far.drops(), now);
         this.#arm();
       });
       return undefined;
@@ -387,7 +387,10 @@ class RunningTunnel implements Tunnel {
     this.#timerAt = undefined;
     const now = this.#host.monotonicMs();
     const planeAt = this.plane.deadline();
-    if (planeAt !== undefined && now >= planeAt) this.plane.tick(now);
+    if (planeAt !== undefined && now >= planeAt) {
+      this.plane.tick(now);
+      this.#planeDrops.look(this.plane.drops(), now);
+    }
     if (this.#coreAt !== undefined && now >= this.#coreAt) this.dispatch({ kind: 'tick' });
     this.#controlDrops.tick(now);
     this.#planeDrops.tick(now);

@@ -167,7 +167,8 @@ export interface NativePlane {
   readonly fd: number;
   /** Fills the buffer with whole events; how many bytes. */
   take(buffer: Uint8Array): number;
-  addPeer(peer: NativePeer, now: number): Failure | undefined;
+  /** Its serial: tells it from other peers of this id in events. */
+  addPeer(peer: NativePeer, now: number): Result<number>;
   setPeer(change: NativePeer, now: number): Failure | undefined;
   delPeer(peerId: number): Failure | undefined;
   addKey(key: NativeKey): Failure | undefined;

@@ -25,7 +25,7 @@ class ShimNativePlane implements NativePlane {
     return demand(this.#shim, 'plane_take', this.#shim.plane_take(this.#handle, buffer));
   }
 
-  addPeer(peer: NativePeer, now: number): Failure | undefined {
+  addPeer(peer: NativePeer, now: number): Result<number> {
     const { peerId, txId = peerId, isV1, path, vpnIp4, vpnIp6, routes, keepalive } = peer;
     const status = this.#shim.plane_add_peer(
       this.#handle,
@@ -40,7 +40,7 @@ class ShimNativePlane implements NativePlane {
       keepalive?.timeoutS ?? 0,
       now,
     );
-    return this.#outcome('add peer', status);
+    return status < 0 ? failure(this.#shim, 'add peer', status) : status;
   }
 
   setPeer(change: NativePeer, now: number): Failure | undefined {

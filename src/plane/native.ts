@@ -23,7 +23,7 @@ import type { PacketPlane, PlaneFailure, PlaneMode, PlaneResult, PlaneSink } fro
 export interface NativeEngine {
   readonly fd: number;
   take(buffer: Uint8Array): number;
-  addPeer(peer: EnginePeer, now: number): EngineFailure | undefined;
+  addPeer(peer: EnginePeer, now: number): EngineFailure | number;
   setPeer(change: EnginePeer, now: number): EngineFailure | undefined;
   delPeer(peerId: number): EngineFailure | undefined;
   addKey(key: PlaneKey): EngineFailure | undefined;
@@ -80,6 +80,8 @@ export interface NativePlaneParts {
 
 /** More than any router serves; the engine's tables take them. */
 export const NATIVE_PEERS_MAX = 65_535;
+/** How often drop counters are looked at. */
+const LOOK_MS = 10_000;
 /** What limits the engine is told where nobody says otherwise. */
 export const NATIVE_LIMITS = {
   firstPacketId: KEY_LIMITS.firstPacketId,
@@ -196,7 +198,9 @@ export class NativePlane implements PacketPlane {
   readonly #sink: NativeSink;
   readonly #isThreaded: boolean;
   readonly #events = new Uint8Array(128 * 1024);
-  readonly #final = new Map<number, PeerCounters>();
+  /** By peer id: notices of an earlier peer with the id may come late. */
+  readonly #serials = new Map<number, number>();
+  #lookAt = 0;
   #isClosed = false;
 
   constructor({ mode, engine, sink, isThreaded, peersMax }: NativePlaneParts) {
@@ -230,7 +234,12 @@ export class NativePlane implements PacketPlane {
       ...(routes && { routes: encodeRoutes(routes) }),
       ...(keepalive && { keepalive }),
     };
-    return this.#done(this.#engine.addPeer(described, now), peerId);
+    const added = this.#engine.addPeer(described, now);
+    if (typeof added !== 'number') return this.#done(added, peerId);
+    // A point-to-point plane tells of the peer whose place was taken, though it may have had the same id.
+    if (this.#mode === 'p2p') this.receive();
+    this.#serials.set(peerId, added);
+    return this.#done(undefined, peerId);
   }
 
   setPeer(change: PlanePeerChange, now: number): PlaneResult {
@@ -298,10 +307,6 @@ export class NativePlane implements PacketPlane {
     return this.#isClosed ? 0 : this.#engine.show()[DROP_REASONS.length]!;
   }
 
-  finalCounters(peerId: number): PeerCounters | undefined {
-    return this.#final.get(peerId);
-  }
-
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -355,13 +360,17 @@ export class NativePlane implements PacketPlane {
   }
 
   tick(now: number): void {
-    if (this.#isThreaded || this.#isClosed) return;
+    if (this.#isClosed) return;
+    this.#lookAt = now + LOOK_MS;
+    if (this.#isThreaded) return;
     this.#engine.tick(now);
     this.receive();
   }
 
+  /** With a thread only the next look at the drop counters: packets alone wake nobody here. */
   deadline(): number | undefined {
-    return this.#isThreaded || this.#isClosed ? undefined : this.#engine.deadline();
+    if (this.#isClosed) return undefined;
+    return this.#isThreaded ? this.#lookAt : this.#engine.deadline();
   }
 
   // ---- events
@@ -384,29 +393,28 @@ export class NativePlane implements PacketPlane {
 
   #onEvent(type: number, body: Uint8Array): void {
     const view = new DataView(body.buffer, body.byteOffset, body.length);
-    const first = (): number => view.getUint32(0, LITTLE);
-    const second = (): number => view.getUint32(4, LITTLE);
+    const word = (at: number): number => view.getUint32(at, LITTLE);
+    const isPeers = type <= EVENT.expiring;
+    const peerId = word(0);
+    if (isPeers && this.#serials.get(peerId) !== word(4)) return;
     switch (type) {
       case EVENT.deleted:
-        return this.#sink.notice({ kind: 'peerDeleted', peerId: first(), reason: DEL_REASONS[second()]! });
+        this.#serials.delete(peerId);
+        return this.#sink.notice({ kind: 'peerDeleted', peerId, reason: DEL_REASONS[word(8)]! });
       case EVENT.floated:
-        return this.#sink.notice({
-          kind: 'peerFloated',
-          peerId: first(),
-          path: decodePath(body.subarray(4)),
-        });
+        return this.#sink.notice({ kind: 'peerFloated', peerId, path: decodePath(body.subarray(8)) });
       case EVENT.exhausted:
-        return this.#sink.notice({ kind: 'keyExhausted', peerId: first(), keyId: second() });
+        return this.#sink.notice({ kind: 'keyExhausted', peerId, keyId: word(8) });
       case EVENT.expiring:
-        return this.#sink.notice({ kind: 'keyExpiring', peerId: first(), keyId: second() });
+        return this.#sink.notice({ kind: 'keyExpiring', peerId, keyId: word(8) });
       case EVENT.control:
         return this.#sink.control(decodePath(body), body.subarray(PATH_LENGTH));
       case EVENT.inner:
-        return this.#sink.inner(first(), body.subarray(4));
+        return this.#sink.inner(peerId, body.subarray(4));
       case EVENT.streamEnd:
-        return this.#sink.streamEnded(view.getInt32(0, LITTLE), second());
+        return this.#sink.streamEnded(view.getInt32(0, LITTLE), word(4));
       case EVENT.broken:
-        return this.#sink.broken(`the device is gone (error ${first()})`);
+        return this.#sink.broken(`the device is gone (error ${peerId})`);
       case EVENT.send:
         return this.#sink.send(decodePath(body), body.subarray(PATH_LENGTH));
       case EVENT.deliver:

@@ -69,8 +69,9 @@ static int64_t open_plane(struct shim_call *call)
 	plane->soft_id = in[7].number;
 	plane->gcm_soft = in[8].number;
 	plane->deadline_ms = plane->epoll = plane->wake_fd = -1;
-	/* Super-packets fill a slot; without them more slots take more datagrams at once. */
-	plane->rx_slots = plane->wanted & FEATURE_RX_GRO || in[9].number > RX_AREA / 32 ? 4 : 32;
+	plane->mtu = in[9].number;
+	plane->run_size_max = UINT16_MAX;
+	plane->rx_slots = 4;
 	plane->events_size = EVENTS_AREA;
 	plane->notices_end = &plane->notices;
 	plane->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -87,6 +88,8 @@ static int64_t open_plane(struct shim_call *call)
 		status = -ENOMEM;
 	else if (plane->is_threaded)
 		status = plane->tun < 0 ? -EBADF : plane_start(plane);
+	else
+		flows_join(plane->flows, plane->wanted & FEATURE_TUN_GRO, plane->wanted & FEATURE_TUN_USO);
 	if (status == 0)
 		handle = shim_handle_new(SHIM_PLANE, plane);
 	if (status < 0 || handle < 0) {
@@ -209,9 +212,13 @@ static int64_t do_take_datagram(struct plane *plane, struct shim_call *call)
 	if (plane->is_threaded || !plane_read_path(&path, in + 1) || in[2].bytes.length > DATAGRAM_MAX)
 		return -EINVAL;
 	plane->now = in[3].number;
-	/* Decrypted in place: not in JavaScript's bytes. */
-	memcpy(plane->rx_area, in[2].bytes.data, in[2].bytes.length);
-	plane_receive(plane, &path, plane->rx_area, in[2].bytes.length);
+	/* Decrypted in place: not in JavaScript's bytes. What is joined lies there until the next tick. */
+	if (plane->rx_used + in[2].bytes.length > RX_AREA)
+		plane_flush_frames(plane);
+	memcpy(plane->rx_area + plane->rx_used, in[2].bytes.data, in[2].bytes.length);
+	plane_receive(plane, &path, plane->rx_area + plane->rx_used, in[2].bytes.length);
+	if (plane->wanted & FEATURE_TUN_GRO)
+		plane->rx_used += in[2].bytes.length;
 	return 0;
 }
 static COMMAND(take_datagram)
@@ -232,6 +239,8 @@ static COMMAND(take_frame)
 
 static int64_t do_step(struct plane *plane, struct shim_call *call)
 {
+	if (!plane->is_threaded)
+		plane_flush_frames(plane);
 	plane_tick(plane, call->in[1].number);
 	return 0;
 }

@@ -67,10 +67,10 @@ enum plane_del_reason { DEL_TEARDOWN, DEL_USERSPACE, DEL_EXPIRED, DEL_TRANSPORT_
 
 /* Events for JavaScript: [type] 0 length(2, native order) payload, padded to 4 bytes. Paths are PATH_LENGTH bytes. */
 enum plane_event {
-	EVENT_DELETED = 1, /* peer id(4) reason(4) */
-	EVENT_FLOATED,     /* peer id(4) path */
-	EVENT_EXHAUSTED,   /* peer id(4) key id(4) */
-	EVENT_EXPIRING,    /* peer id(4) key id(4) */
+	EVENT_DELETED = 1, /* peer id(4) serial(4) reason(4) */
+	EVENT_FLOATED,     /* peer id(4) serial(4) path */
+	EVENT_EXHAUSTED,   /* peer id(4) serial(4) key id(4) */
+	EVENT_EXPIRING,    /* peer id(4) serial(4) key id(4) */
 	EVENT_CONTROL,     /* path, packet */
 	EVENT_INNER,       /* peer id(4) payload */
 	EVENT_STREAM_END,  /* socket(4) errno(4) */
@@ -117,7 +117,8 @@ enum plane_counter {
 };
 
 struct peer {
-	uint32_t peer_id, tx_id;
+	/* The serial tells a peer from an earlier one with its id: notices may be late. */
+	uint32_t peer_id, serial, tx_id;
 	bool is_v1, is_gone;
 	struct plane_path path;
 	uint8_t vpn4[4], vpn6[16];
@@ -163,7 +164,10 @@ struct plane {
 	int tun;
 	unsigned int wanted, active;
 	int mssfix;
-	uint32_t peers_max;
+	uint32_t peers_max, next_serial;
+	int mtu;
+	/* Runs of larger datagrams do not fit the path; the kernel fragments them one by one. */
+	uint16_t run_size_max;
 	uint64_t first_id, soft_id, gcm_soft;
 
 	/* State, under the lock. */
@@ -179,7 +183,7 @@ struct plane {
 
 	/* Buffers of the data thread. */
 	uint8_t *rx_area, *out_area, *tun_area;
-	size_t out_used;
+	size_t out_used, rx_used;
 	struct run runs[RUNS_MAX];
 	int run_count;
 	struct flows *flows;
@@ -237,6 +241,8 @@ void plane_delete(struct plane *plane, struct peer *peer, enum plane_del_reason 
 /* plane_events.c. `is_notice`: kept until there is room. Type 0 only moves what waited. */
 void plane_tell(struct plane *plane, enum plane_event type, const void *head, size_t head_length, const void *body,
 		size_t length, bool is_notice);
+/* False: a notice would have to wait. What a peer can cause at will must not be told then, nor done. */
+bool plane_can_tell(struct plane *plane);
 int64_t plane_take(struct shim_call *call);
 void plane_forget_events(struct plane *plane);
 
@@ -308,6 +314,8 @@ void stream_flush(struct plane *plane, struct plane_socket *socket);
 int plane_start(struct plane *plane);
 void plane_stop(struct plane *plane);
 int64_t plane_clock(void);
+/* Without a thread: what was joined becomes events. */
+void plane_flush_frames(struct plane *plane);
 void plane_deliver(struct plane *plane, uint8_t *packet, size_t length);
 /* Commands of JavaScript's thread. */
 void plane_lock(struct plane *plane);

@@ -30,7 +30,7 @@ struct flow {
 	size_t header_length, transport_at, total;
 	uint8_t protocol;
 	uint32_t next_sequence;
-	uint16_t size;
+	uint16_t size, next_id;
 	bool is_closed, has_push;
 	int count;
 	struct iovec parts[JOINED_MAX];
@@ -211,6 +211,7 @@ static void begin(struct flow *flow, uint8_t *packet, size_t length, size_t at, 
 	flow->parts[0] = (struct iovec){ packet, length };
 	flow->has_push = false;
 	flow->is_closed = false;
+	flow->next_id = load16(packet + 4) + 1;
 	if (protocol == IPPROTO_TCP) {
 		flow->next_sequence = load32(packet + at + 4) + flow->size;
 		flow->is_closed = flow->has_push = packet[at + 13] & TCP_PSH;
@@ -227,6 +228,10 @@ static bool join(struct flow *flow, uint8_t *packet, size_t length, size_t at, s
 		return false;
 	if (flow->protocol == IPPROTO_TCP && load32(packet + at + 4) != flow->next_sequence)
 		return false;
+	/* Cutting numbers packets one by one; where they may be fragmented later, numbers must stay as they are. */
+	if (packet[0] >> 4 == 4 && !(packet[6] & 0x40) && load16(packet + 4) != flow->next_id)
+		return false;
+	flow->next_id++;
 	flow->parts[flow->count++] = (struct iovec){ packet + header_length, size };
 	flow->total += size;
 	flow->next_sequence += size;

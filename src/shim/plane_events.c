@@ -67,6 +67,16 @@ static void move_notices(struct plane *plane)
 	}
 }
 
+bool plane_can_tell(struct plane *plane)
+{
+	bool can;
+
+	pthread_mutex_lock(&plane->events_lock);
+	can = !plane->is_threaded || (!plane->notices && plane->events_used + EVENTS_RESERVE / 2 <= plane->events_size);
+	pthread_mutex_unlock(&plane->events_lock);
+	return can;
+}
+
 void plane_tell(struct plane *plane, enum plane_event type, const void *head, size_t head_length, const void *body,
 		size_t length, bool is_notice)
 {

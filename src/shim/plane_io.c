@@ -153,10 +153,32 @@ static int write_tun(void *context, const struct iovec *parts, int count)
 	return 0;
 }
 
+/* Without a thread: a frame with its virtio header as one event. */
+static int tell_frame(void *context, const struct iovec *parts, int count)
+{
+	static uint8_t frame[TUN_READ_MAX];
+	size_t length = 0;
+
+	for (int i = 0; i < count; i++) {
+		memcpy(frame + length, parts[i].iov_base, parts[i].iov_len);
+		length += parts[i].iov_len;
+	}
+	plane_tell(context, EVENT_DELIVER, frame, length, NULL, 0, true);
+	return 0;
+}
+
+void plane_flush_frames(struct plane *plane)
+{
+	flows_flush(plane->flows, tell_frame, plane);
+	plane->rx_used = 0;
+}
+
 void plane_deliver(struct plane *plane, uint8_t *packet, size_t length)
 {
 	if (plane->is_threaded)
 		flows_add(plane->flows, packet, length, write_tun, plane);
+	else if (plane->wanted & FEATURE_TUN_GRO)
+		flows_add(plane->flows, packet, length, tell_frame, plane);
 	else
 		plane_tell(plane, EVENT_DELIVER, packet, length, NULL, 0, true);
 }
@@ -172,6 +194,8 @@ void plane_probe_socket(struct plane *plane, int fd)
 		plane->active &= ~FEATURE_RX_GRO;
 	if (getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &value, &size) < 0)
 		plane->active &= ~FEATURE_TX_GSO;
+	/* Super-packets fill a slot; without them more slots take more datagrams at once. */
+	plane->rx_slots = plane->active & FEATURE_RX_GRO || plane->mtu > RX_AREA / SLOTS_MAX - 256 ? 4 : SLOTS_MAX;
 }
 
 union receive_control {

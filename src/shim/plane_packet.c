@@ -33,11 +33,11 @@ static void store32(uint8_t *at, uint32_t value)
 		at[i] = value >> (24 - 8 * i);
 }
 
-static void tell_pair(struct plane *plane, enum plane_event type, uint32_t first, uint32_t second)
+static void tell(struct plane *plane, enum plane_event type, const struct peer *peer, uint32_t value)
 {
-	uint32_t pair[2] = { first, second };
+	uint32_t words[3] = { peer->peer_id, peer->serial, value };
 
-	plane_tell(plane, type, pair, sizeof(pair), NULL, 0, true);
+	plane_tell(plane, type, words, sizeof(words), NULL, 0, true);
 }
 
 /* ---- replay */
@@ -88,7 +88,7 @@ static void warn(struct plane *plane, struct peer *peer, struct data_key *key)
 	if (peer->primary != key || key->is_expiry_told || !is_expiring(plane, key))
 		return;
 	key->is_expiry_told = true;
-	tell_pair(plane, EVENT_EXPIRING, peer->peer_id, key->key_id);
+	tell(plane, EVENT_EXPIRING, peer, key->key_id);
 }
 
 /* ---- inside a packet */
@@ -143,8 +143,11 @@ static void follow(struct plane *plane, struct peer *peer, const struct plane_pa
 			peer->path = *from;
 		return;
 	}
+	/* Who moves faster than anybody can hear of it stays where it was. */
+	if (!plane_can_tell(plane))
+		return;
 	plane_place(plane, peer, from, false);
-	plane_tell(plane, EVENT_FLOATED, &peer->peer_id, 4, from, PATH_LENGTH, true);
+	plane_tell(plane, EVENT_FLOATED, (uint32_t[]){ peer->peer_id, peer->serial }, 8, from, PATH_LENGTH, true);
 }
 
 /* Protocol check, reverse path check, delivery. */
@@ -235,7 +238,7 @@ bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *paylo
 
 		peer->primary = NULL;
 		plane_free_key(key);
-		tell_pair(plane, EVENT_EXHAUSTED, peer->peer_id, key_id);
+		tell(plane, EVENT_EXHAUSTED, peer, key_id);
 		return false;
 	}
 	out = send_reserve(plane, &peer->path, total);
@@ -343,10 +346,8 @@ void plane_wake(struct plane *plane, const struct peer *peer)
 
 void plane_delete(struct plane *plane, struct peer *peer, enum plane_del_reason reason)
 {
-	uint32_t peer_id = peer->peer_id;
-
+	tell(plane, EVENT_DELETED, peer, reason);
 	plane_remove_peer(plane, peer);
-	tell_pair(plane, EVENT_DELETED, peer_id, reason);
 }
 
 void plane_tick(struct plane *plane, int64_t now)

@@ -16,13 +16,14 @@ static int64_t do_new_peer(struct plane *plane, struct shim_call *call)
 	struct peer *peer = calloc(1, sizeof(*peer)), *replaced = plane->is_mp ? NULL : plane->peers;
 	const uint8_t *vpn4 = address_of(in + 5, 4), *vpn6 = address_of(in + 6, 16);
 	int64_t status = -EINVAL;
-	uint32_t replaced_id = replaced ? replaced->peer_id : 0;
+	uint32_t gone[3] = { replaced ? replaced->peer_id : 0, replaced ? replaced->serial : 0, DEL_TEARDOWN };
 
 	if (!peer)
 		return -ENOMEM;
 	if (!plane->is_threaded)
 		plane->now = in[10].number;
 	peer->peer_id = in[1].number;
+	peer->serial = ++plane->next_serial & 0x7fffffff;
 	peer->tx_id = in[2].number;
 	peer->is_v1 = in[3].number;
 	peer->interval_s = in[8].number;
@@ -45,12 +46,9 @@ static int64_t do_new_peer(struct plane *plane, struct shim_call *call)
 		return status;
 	}
 	plane_wake(plane, peer);
-	if (replaced) {
-		uint32_t pair[2] = { replaced_id, DEL_TEARDOWN };
-
-		plane_tell(plane, EVENT_DELETED, pair, sizeof(pair), NULL, 0, true);
-	}
-	return 0;
+	if (replaced)
+		plane_tell(plane, EVENT_DELETED, gone, sizeof(gone), NULL, 0, true);
+	return peer->serial;
 }
 COMMAND(new_peer)
 
@@ -118,25 +116,33 @@ static struct data_key *new_key(const struct plane *plane, const union shim_valu
 }
 
 /* plane, peerId, slot, keyId, cipher, encrypt key, encrypt tail, decrypt key, decrypt tail */
-static int64_t do_add_key(struct plane *plane, struct shim_call *call)
+int64_t plane_add_key(struct shim_call *call)
 {
 	const union shim_value *in = call->in;
-	struct peer *peer = plane_find(plane, in[1].number);
-	struct data_key *key, **slot;
+	struct plane *plane = shim_handle_get(SHIM_PLANE, in[0].number);
+	struct data_key *key, *old, **slot;
+	struct peer *peer;
 
-	if (!peer)
-		return -ENOENT;
+	if (!plane)
+		return -EBADF;
 	if (in[6].bytes.length != 8 || in[8].bytes.length != 8 || in[3].number < 0 || in[3].number > 7)
 		return -EINVAL;
+	/* Key schedules are made and wiped without the lock: packets go on meanwhile. */
 	key = new_key(plane, in);
 	if (!key)
 		return -EINVAL;
-	slot = in[2].number ? &peer->secondary : &peer->primary;
-	plane_free_key(*slot);
-	*slot = key;
-	return 0;
+	plane_lock(plane);
+	peer = plane_find(plane, in[1].number);
+	old = key;
+	if (peer) {
+		slot = in[2].number ? &peer->secondary : &peer->primary;
+		old = *slot;
+		*slot = key;
+	}
+	plane_unlock(plane);
+	plane_free_key(old);
+	return peer ? 0 : -ENOENT;
 }
-COMMAND(add_key)
 
 static int64_t do_swap_keys(struct plane *plane, struct shim_call *call)
 {
@@ -192,48 +198,69 @@ struct shown_peer {
 	uint64_t counters[COUNTERS];
 };
 
-static int64_t do_list_peers(struct plane *plane, struct shim_call *call)
+static void show_peer(struct shown_peer *shown, const struct peer *peer)
 {
-	uint8_t *out = shim_result_bytes(call, plane->peer_count * sizeof(struct shown_peer));
-	struct shown_peer shown;
-
-	if (!out)
-		return -ENOMEM;
-	for (struct peer *peer = plane->peers; peer; peer = peer->next, out += sizeof(shown)) {
-		memset(&shown, 0, sizeof(shown));
-		shown.peer_id = peer->peer_id;
-		shown.interval_s = peer->interval_s;
-		shown.timeout_s = peer->timeout_s;
-		shown.has_vpn4 = peer->has_vpn4;
-		shown.has_vpn6 = peer->has_vpn6;
-		shown.path = peer->path;
-		memcpy(shown.vpn4, peer->vpn4, 4);
-		memcpy(shown.vpn6, peer->vpn6, 16);
-		memcpy(shown.counters, peer->counters, sizeof(shown.counters));
-		if (peer->primary) {
-			shown.primary_id = peer->primary->key_id;
-			memcpy(shown.primary, peer->primary->cipher, sizeof(shown.primary));
-		}
-		if (peer->secondary) {
-			shown.secondary_id = peer->secondary->key_id;
-			memcpy(shown.secondary, peer->secondary->cipher, sizeof(shown.secondary));
-		}
-		memcpy(out, &shown, sizeof(shown));
+	memset(shown, 0, sizeof(*shown));
+	shown->peer_id = peer->peer_id;
+	shown->interval_s = peer->interval_s;
+	shown->timeout_s = peer->timeout_s;
+	shown->has_vpn4 = peer->has_vpn4;
+	shown->has_vpn6 = peer->has_vpn6;
+	shown->path = peer->path;
+	memcpy(shown->vpn4, peer->vpn4, 4);
+	memcpy(shown->vpn6, peer->vpn6, 16);
+	memcpy(shown->counters, peer->counters, sizeof(shown->counters));
+	if (peer->primary) {
+		shown->primary_id = peer->primary->key_id;
+		memcpy(shown->primary, peer->primary->cipher, sizeof(shown->primary));
 	}
-	return 0;
+	if (peer->secondary) {
+		shown->secondary_id = peer->secondary->key_id;
+		memcpy(shown->secondary, peer->secondary->cipher, sizeof(shown->secondary));
+	}
 }
-COMMAND(list_peers)
+
+/* JavaScript's memory is asked for without the lock: its collector may run then. */
+int64_t plane_list_peers(struct shim_call *call)
+{
+	struct plane *plane = shim_handle_get(SHIM_PLANE, call->in[0].number);
+	struct shown_peer *shown;
+	uint32_t count = 0, room;
+	uint8_t *out;
+
+	if (!plane)
+		return -EBADF;
+	/* Only commands add peers, and this is one: later there are at most as many. */
+	plane_lock(plane);
+	room = plane->peer_count;
+	plane_unlock(plane);
+	shown = malloc((room + 1) * sizeof(*shown));
+	if (!shown)
+		return -ENOMEM;
+	plane_lock(plane);
+	for (struct peer *peer = plane->peers; peer && count < room; peer = peer->next)
+		show_peer(&shown[count++], peer);
+	plane_unlock(plane);
+	out = shim_result_bytes(call, count * sizeof(*shown));
+	if (out)
+		memcpy(out, shown, count * sizeof(*shown));
+	free(shown);
+	return out ? 0 : -ENOMEM;
+}
 
 /* Drops by reason, then the features that are on. */
-static int64_t do_show(struct plane *plane, struct shim_call *call)
+int64_t plane_show(struct shim_call *call)
 {
+	struct plane *plane = shim_handle_get(SHIM_PLANE, call->in[0].number);
 	int64_t numbers[DROP_REASONS + 1];
 
+	if (!plane)
+		return -EBADF;
+	plane_lock(plane);
 	for (int i = 0; i < DROP_REASONS; i++)
 		numbers[i] = plane->drops[i];
 	numbers[DROP_REASONS] = plane->active;
+	plane_unlock(plane);
 	shim_result_numbers(call, numbers, DROP_REASONS + 1);
 	return 0;
 }
-COMMAND(show)
-

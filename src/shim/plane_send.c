@@ -151,23 +151,25 @@ static void add_message(struct batch *batch, const struct plane_socket *socket, 
 		message->msg_control = NULL;
 }
 
-/* One datagram after the other, for kernels, paths and moments that take no runs; false: the socket is full. */
-static bool send_apart(struct plane *plane, struct plane_socket *socket, struct run *run)
+/*
+ * One datagram after the other, for kernels, paths and moments that take no runs; false: the socket is full.
+ * `has_source` becomes false when our own address is gone.
+ */
+static bool send_apart(struct plane *plane, struct plane_socket *socket, struct run *run, bool *has_source)
 {
 	struct batch *batch = plane->batch;
-	bool has_source = true;
 
 	while (run->length > 0) {
 		size_t part = run->length < run->size ? run->length : run->size;
 
 		batch->count = 0;
-		add_message(batch, socket, run, plane->out_area + run->at, part, false, has_source);
+		add_message(batch, socket, run, plane->out_area + run->at, part, false, *has_source);
 		if (sendmsg(socket->fd, &batch->messages[0].msg_hdr, MSG_NOSIGNAL) < 0) {
 			if (errno == EAGAIN)
 				return false;
 			/* Our own address went away: any other is better than silence. */
-			if (has_source && (errno == EINVAL || errno == EADDRNOTAVAIL) && run->path.block[1]) {
-				has_source = false;
+			if (*has_source && (errno == EINVAL || errno == EADDRNOTAVAIL) && run->path.block[1]) {
+				*has_source = false;
 				continue;
 			}
 			plane_drop(plane, DROP_SEND);
@@ -181,6 +183,9 @@ static bool send_apart(struct plane *plane, struct plane_socket *socket, struct 
 /* What a failed message tells about the run; false: the socket is full. */
 static bool on_failure(struct plane *plane, struct plane_socket *socket, struct run *run, int error)
 {
+	bool has_source = true, is_too_large, is_done;
+	uint16_t size;
+
 	if (error == EAGAIN)
 		return false;
 	/* Egress devices without checksums (kernels before 6.11) and kernels without UDP_SEGMENT. */
@@ -192,7 +197,12 @@ static bool on_failure(struct plane *plane, struct plane_socket *socket, struct 
 		return true;
 	}
 	/* EINVAL, EMSGSIZE: segments above the path MTU, which the kernel fragments only one by one. */
-	return send_apart(plane, socket, run);
+	is_too_large = run->count > 1 && (error == EINVAL || error == EMSGSIZE);
+	size = run->size;
+	is_done = send_apart(plane, socket, run, &has_source);
+	if (is_too_large && has_source && size <= plane->run_size_max)
+		plane->run_size_max = size - 1;
+	return is_done;
 }
 
 /* Messages of runs `first`... that go to the same UDP socket; how many runs they are. */
@@ -208,7 +218,7 @@ static int collect(struct plane *plane, struct plane_socket *socket, int first)
 
 		if (run->path.socket != socket->number || run->path.tcp)
 			break;
-		if (cuts) {
+		if (cuts && run->size <= plane->run_size_max) {
 			if (batch->count == MESSAGES)
 				break;
 			add_message(batch, socket, run, plane->out_area + run->at, run->length, run->count > 1, true);

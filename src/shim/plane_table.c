@@ -62,6 +62,8 @@ void plane_place(struct plane *plane, struct peer *peer, const struct plane_path
 {
 	struct peer **at;
 
+	/* Another path, another MTU. */
+	plane->run_size_max = UINT16_MAX;
 	unplace(plane, peer);
 	if (path != &peer->path)
 		peer->path = *path;

@@ -5,6 +5,7 @@ import './nativesubject.ts';
 import '../unit/plane/commands.test.ts';
 import '../unit/plane/keepalive.test.ts';
 import '../unit/plane/receive.test.ts';
+import '../unit/plane/mss.test.ts';
 import '../unit/plane/send.test.ts';
 import '../unit/plane/vectors.test.ts';
 import '../unit/plane/world.test.ts';
