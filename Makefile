@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The menu: build demo test test-kernel lint bench sim fuzz clean. Every target installs what it lacks first.
+# The menu: build demo test test-kernel lint bench sim fuzz packages clean. Every target installs what it lacks first.
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
@@ -13,6 +13,7 @@ node_modules/.done: package.json package-lock.json | deps
 	@touch $@
 
 include src/shim/build.mk
+include scripts/packages.mk
 
 BUNDLE_SOURCES := $(shell find src -name '*.ts')
 
@@ -28,7 +29,7 @@ build: $(RESULTS)/ovpnd build/ovpnd.js $(RESULTS)/shim.node
 demo: build
 	@test/interop/demo
 
-test: build lint build/asan/ovpnd build/asan/shim.node build/mbedtls/ovpnd build/mbedtls/shim.node
+test: build lint build/asan/ovpnd build/asan/shim.node build/mbedtls/ovpnd build/mbedtls/shim.node packages
 	@scripts/kernel
 	@node scripts/test.mjs
 

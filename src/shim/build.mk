@@ -46,9 +46,10 @@ quiet = $(if $(V),,@echo 'build $(1)'; )
 # mbedtls, $(5) compiler, $(6) archiver, $(7) flags of linking an executable, $(8) folder of QuickJS's objects (whose
 # rules shim_quickjs makes, of folder, flags and compiler).
 define shim_quickjs
-$(1)/%.o: $(QUICKJS)/.done
+$(1)/%.o: src/shim/regexp_order.h $(QUICKJS)/.done
 	@mkdir -p $$(@D)
-	$$(call quiet,$$@)$(3) $(QUICKJS_CFLAGS) -fPIE $(2) -c $(QUICKJS)/$$*.c -o $$@
+	$$(call quiet,$$@)$(3) $(QUICKJS_CFLAGS) $$(if $$(filter libregexp,$$*),-I$(QUICKJS) -include src/shim/regexp_order.h) \
+		-fPIE $(2) -c $(QUICKJS)/$$*.c -o $$@
 endef
 
 define shim_flavour

@@ -7,14 +7,30 @@ import type { Namespace } from './namespace.ts';
 import { Process } from './process.ts';
 import type { World } from './world.ts';
 
-/** quickjs: build/ovpnd; node: the same bundle; asan: with AddressSanitizer and UBSan; mbedtls: for OpenSSL, Mbed TLS. */
-export type Runtime = 'quickjs' | 'node' | 'asan' | 'mbedtls';
+/** quickjs: build/ovpnd; node: the same bundle; asan: with AddressSanitizer and UBSan; mbedtls: for OpenSSL, Mbed TLS. The others: the program of the package, emulated. */
+export type Runtime = 'quickjs' | 'node' | 'asan' | 'mbedtls' | 'arm' | 'aarch64' | 'mips';
+
+const CROSS = {
+  arm: 'build/cross/arm_cortex-a7_neon-vfpv4/mbedtls/ovpnd',
+  aarch64: 'build/cross/aarch64_cortex-a53/mbedtls/ovpnd',
+  mips: 'build/cross/mips_24kc/mbedtls/ovpnd',
+} as const;
+
+/** Words in front of a program of these architectures. The 24Kc has no floating point. */
+export const EMULATORS = {
+  arm: ['qemu-arm-static', '-cpu', 'cortex-a7'],
+  aarch64: ['qemu-aarch64-static', '-cpu', 'cortex-a53'],
+  mips: ['qemu-mips-static', '-cpu', '24Kc'],
+} as const;
 
 const COMMANDS: Record<Runtime, readonly string[]> = {
   quickjs: [resolve('build/ovpnd')],
   node: [process.execPath, resolve('build/ovpnd.js')],
   asan: [resolve('build/asan/ovpnd')],
   mbedtls: [resolve('build/mbedtls/ovpnd')],
+  arm: [...EMULATORS.arm, resolve(CROSS.arm)],
+  aarch64: [...EMULATORS.aarch64, resolve(CROSS.aarch64)],
+  mips: [...EMULATORS.mips, resolve(CROSS.mips)],
 };
 
 const FILES: Record<Runtime, readonly string[]> = {
@@ -22,6 +38,9 @@ const FILES: Record<Runtime, readonly string[]> = {
   node: ['build/ovpnd.js', 'build/shim.node'],
   asan: ['build/asan/ovpnd'],
   mbedtls: ['build/mbedtls/ovpnd'],
+  arm: ['/usr/bin/qemu-arm-static', CROSS.arm],
+  aarch64: ['/usr/bin/qemu-aarch64-static', CROSS.aarch64],
+  mips: ['/usr/bin/qemu-mips-static', CROSS.mips],
 };
 
 /** The words that start it. */

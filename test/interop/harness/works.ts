@@ -58,6 +58,9 @@ const NAMES = {
   node: 'ovpnd on Node',
   asan: 'ovpnd with sanitizers',
   mbedtls: 'ovpnd with Mbed TLS',
+  arm: 'ovpnd on ARM',
+  aarch64: 'ovpnd on AArch64',
+  mips: 'ovpnd on MIPS',
   openvpn: 'openvpn',
   'openvpn-2.7': 'openvpn 2.7',
 };
