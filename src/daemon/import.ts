@@ -25,6 +25,8 @@ export interface ImportTarget {
   /** Options that the profile leaves to a person. */
   readonly username?: string;
   readonly password?: string;
+  /** Whether the section is on once nothing is missing; it is, unless this says no. */
+  readonly isEnabled?: boolean;
 }
 
 export interface ImportResult {
@@ -160,7 +162,9 @@ function optionsOf(
   profile: ImportedProfile,
   isComplete: boolean,
 ): Map<string, string | readonly string[]> {
-  const options = new Map<string, string | readonly string[]>([['enabled', isComplete ? '1' : '0']]);
+  const options = new Map<string, string | readonly string[]>([
+    ['enabled', isComplete && target.isEnabled !== false ? '1' : '0'],
+  ]);
   for (const [option, value] of profile.options) options.set(option, value);
   for (const option of ['username', 'password'] as const) {
     const value = target[option];

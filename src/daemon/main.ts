@@ -7,6 +7,8 @@ import { check, disconnect, reload, status } from './commands.ts';
 import { CONFIG_DIRECTORY, KEY_DIRECTORY, RUN_DIRECTORY, UBUS_SOCKET } from './configfile.ts';
 import { genkeyCommand } from './genkey.ts';
 import { importProfileFile } from './importcommand.ts';
+import { createLog } from './log.ts';
+import { migrate } from './migrate.ts';
 import type { PkiTarget } from './pki.ts';
 import { exportCommand, pkiInit, pkiIssue, pkiList, pkiRenew, pkiRevoke } from './pkicommand.ts';
 import { run } from './run.ts';
@@ -22,6 +24,7 @@ const USAGE = `usage: ovpnd COMMAND
   genkey tls-crypt|tls-auth|tls-crypt-v2-server [-o FILE]
   genkey tls-crypt-v2-client SERVERKEY [METADATA] [-o FILE]
                              print a new key for the control channel; METADATA in base64
+  migrate [-l]               take over what OpenVPN is configured for on this router, once; log as for run
   pki init TUNNEL [--key ec|ed25519]   make a certificate authority for a server
   pki issue TUNNEL PEER [--days N]     certificate and key files for a peer
   pki revoke TUNNEL PEER     end a peer's access
@@ -116,6 +119,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     words: [1, 3],
     values: ['-o'],
     run: (host, { words, values }) => genkeyCommand(host, words, values.get('-o')),
+  },
+  migrate: {
+    words: [0, 0],
+    flags: ['-l'],
+    run: (host, { flags, configDirectory, keyDirectory }) =>
+      migrate(host, { configDirectory, keyDirectory }, createLog(host, 'migrate', 'info', flags.has('-l'))),
   },
   export: {
     words: [2, 2],
