@@ -8,6 +8,8 @@ CROSS_FLAGS := -Os -fstack-protector-strong -ffunction-sections -fdata-sections
 # that none of it got in.
 CROSS_LINK_mips_24kc := -static -no-pie
 CROSS_LINK_mipsel_24kc := -static -no-pie
+CROSS_FLAGS_mips_24kc := -fno-pie -fno-pic -mplt -mno-shared
+CROSS_FLAGS_mipsel_24kc := $(CROSS_FLAGS_mips_24kc)
 CROSS_MAPS := build/cross/x86_64/mbedtls/ovpnd.map build/cross/x86_64/mbedtls/ovpnd-run.map
 
 .PHONY: deps-cross
@@ -19,8 +21,8 @@ build/cross/%/cc: scripts/cross scripts/source | deps-cross
 
 # Of one architecture, $(1).
 define cross_arch
-$(call shim_quickjs,build/cross/$(1)/o/quickjs,$(CROSS_FLAGS),build/cross/$(1)/cc)
-$(call shim_flavour,build/cross/$(1)/mbedtls,$(CROSS_FLAGS),-s,mbedtls,build/cross/$(1)/cc,build/cross/$(1)/ar,$(or $(CROSS_LINK_$(1)),-static-pie) -Wl$(comma)-Map=$$(@).map,build/cross/$(1)/o/quickjs)
+$(call shim_quickjs,build/cross/$(1)/o/quickjs,$(CROSS_FLAGS) $(CROSS_FLAGS_$(1)),build/cross/$(1)/cc)
+$(call shim_flavour,build/cross/$(1)/mbedtls,$(CROSS_FLAGS) $(CROSS_FLAGS_$(1)),-s,mbedtls,build/cross/$(1)/cc,build/cross/$(1)/ar,$(or $(CROSS_LINK_$(1)),-static-pie) -Wl$(comma)-Map=$$(@).map,build/cross/$(1)/o/quickjs)
 
 $(MBEDTLS_PARTS:%=build/cross/$(1)/mbedtls/o/mbedtls/%.o) $(QUICKJS_PARTS:%=build/cross/$(1)/o/quickjs/%.o) \
 $(patsubst %,build/cross/$(1)/mbedtls/o/exe/%.o,main_quickjs main_embedded bytecode bindings_quickjs \

@@ -8,6 +8,7 @@ import { missing } from '../interop/harness/need.ts';
 import { Cases } from './cases.ts';
 import { hold, type Line, lines } from './contest.ts';
 import { measureOffload } from './offload.ts';
+import { packageFigures } from './packages.ts';
 import { type Plan, readPlan, type Subject, subjectOf } from './plan.ts';
 import { canRun, handshakes, idleMemory, machine, memory, peerMemory, sizes, starts } from './single.ts';
 import { Quiet } from './statistics.ts';
@@ -83,7 +84,7 @@ async function main(): Promise<void> {
   };
   writeFileSync(
     'build/bench.json',
-    `${JSON.stringify({ ...file, sizes: sizes(), ...rest }, undefined, 2)}\n`,
+    `${JSON.stringify({ ...file, sizes: sizes(), packages: await packageFigures(), ...rest }, undefined, 2)}\n`,
   );
 }
 
