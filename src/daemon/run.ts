@@ -8,6 +8,7 @@ import { type Bus, createBus } from '../ubus/bus.ts';
 import { listenUbus } from '../ubus/listen.ts';
 import { createUbusServer, type ServedObject } from '../ubus/server.ts';
 import { formatProblem, type Problem } from '../uci/config.ts';
+import { waitForTime } from './clock.ts';
 import { controlObject } from './control.ts';
 import { openGround, removeLeftGround } from './kernel.ts';
 import { fileProblem, type Loaded, load, noteText } from './load.ts';
@@ -50,6 +51,10 @@ export function run(host: Host, options: RunOptions): number {
   let before: Loaded | undefined;
   while (next !== undefined) {
     log.setLevel(next.config.logLevel);
+    if (!waitForTime(host, next.config, log)) {
+      next.material.tls.close();
+      return 0;
+    }
     const process = new TunnelProcess(host, options, next, log);
     const code = process.run();
     if (process.next !== undefined) {

@@ -108,6 +108,8 @@ export interface ServerConfig extends TunnelConfig {
   /** Raw option lines for PUSH_REPLY: no comma, no control characters, at most 255 bytes. */
   readonly pushOption: readonly string[];
   readonly duplicateCn: boolean;
+  /** For the service's script; the daemon has no use for it. */
+  readonly openFirewall: boolean;
   readonly maxClients: number;
   /** In file order; common names are distinct, so are addresses and routes. */
   readonly peers: readonly PeerConfig[];

@@ -244,6 +244,8 @@ export const OPTIONS: readonly OptionRow[] = [
   ...group(
     ['server'],
     'live',
+    // Read by the init script, not by the daemon.
+    option('open_firewall', BOOL, 'Whether the firewall lets zone wan reach the port.', { default: '1' }),
     option('duplicate_cn', BOOL, 'Whether one certificate may connect more than once.', { default: '0' }),
     option('max_clients', number(1, 65_535), 'How many peers may be connected.', { default: '128' }),
   ),

@@ -123,6 +123,7 @@ describe('the sample configuration', () => {
       clientToClient: false,
       blockLan: false,
       duplicateCn: false,
+      openFirewall: true,
       maxClients: 128,
       remoteCertTls: 'none',
       verifyClientCert: 'require',

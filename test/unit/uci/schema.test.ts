@@ -102,6 +102,7 @@ const VALUES: Readonly<Record<string, Values>> = {
   client_to_client: OFF,
   block_lan: OFF,
   duplicate_cn: BOOLS,
+  open_firewall: BOOLS,
   max_clients: { yes: ['1', '253'], no: ['0', '65536', 'many'] },
   'server.remote_cert_tls': { yes: ['none', 'client'], no: ['server', '1'] },
   verify_client_cert: { yes: ['require'], no: ['none', 'optional', '1'] },
