@@ -25,8 +25,8 @@ import { SERVER_ADDRESSES, SERVER4, startClient, startServer } from '../interop/
 const OUT = 'build/packages';
 const ARCHES = ['aarch64_cortex-a53', 'arm_cortex-a7_neon-vfpv4', 'mips_24kc', 'mipsel_24kc', 'x86_64'];
 const ARM = 'arm_cortex-a7_neon-vfpv4';
-/** 600 KiB is the yardstick with the image's own Mbed TLS; these bring theirs. */
-const ARM_BYTES_MAX = 700 * 1024;
+/** 600 KiB is the yardstick with the image's own Mbed TLS; these bring theirs, about 150. */
+const ARM_BYTES_MAX = 750 * 1024;
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 const tar = (...words: string[]) => execFileSync('tar', words, { encoding: 'utf8' });
