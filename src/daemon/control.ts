@@ -93,6 +93,8 @@ export function tunnelStatus(host: Host, tunnel: Tunnel): TunnelStatus {
     device: tunnel.config.device,
     mtu: wanted?.mtu ?? tunnel.config.tunMtu,
     addresses: wanted === undefined ? [] : addressTexts(wanted),
+    network: tunnel.net.by,
+    dns: wanted === undefined ? [] : [...wanted.dns.servers.map(formatIp), ...wanted.dns.domains],
     sockets: tunnel.sockets.shown().map(({ proto, local }) => ({
       proto,
       address: formatIp(local.ip),

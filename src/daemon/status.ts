@@ -56,6 +56,10 @@ export interface TunnelStatus {
   readonly device: string;
   readonly mtu: number;
   readonly addresses: readonly string[];
+  /** Who gives addresses and routes to the device: netifd, rtnetlink, or unknown until netifd has answered. */
+  readonly network?: string;
+  /** Name servers and search domains that the other side offers; only netifd puts them into use. */
+  readonly dns?: readonly string[];
   readonly sockets: readonly StatusSocket[];
   /** The remote in use or being tried: `vpn.example.org 1194 udp`. A server has none. */
   readonly remote?: string;
@@ -139,6 +143,8 @@ export function readStatus(value: unknown): TunnelStatus | undefined {
     device: text(reply.device),
     mtu: count(reply.mtu),
     addresses: list(reply.addresses, text),
+    ...(typeof reply.network === 'string' ? { network: reply.network } : {}),
+    ...(Array.isArray(reply.dns) ? { dns: list(reply.dns, text) } : {}),
     sockets: list(reply.sockets, readSocket),
     ...(typeof reply.remote === 'string' ? { remote: reply.remote } : {}),
     peers: list(reply.peers, readPeer),
@@ -233,12 +239,18 @@ function formatPlane({ name, reasons, offload }: TunnelStatus['data_plane']): st
   return why === '' ? `${shown(name)}${features}` : `${shown(name)}${features} (${why})`;
 }
 
+function dnsText({ dns = [], network }: TunnelStatus): string {
+  if (dns.length === 0) return '';
+  return `${joined(dns)}${network === 'netifd' ? '' : " (not in use: needs an interface of proto 'ovpnd')"}`;
+}
+
 /** Facts about one tunnel, label and text; those without text are left out. */
 function facts(status: TunnelStatus): string[][] {
   const device = shown(status.device);
   const rows = [
     ['device', device === '' || status.mtu === 0 ? device : `${device}, mtu ${status.mtu}`],
     ['addresses', joined(status.addresses)],
+    ['dns', dnsText(status)],
     ['data plane', formatPlane(status.data_plane)],
     ['listens on', status.role === 'server' ? status.sockets.map(formatSocket).join(', ') : ''],
     ['remote', shown(status.remote ?? '')],

@@ -53,7 +53,7 @@ export function router(options: { readonly confined: boolean; readonly deaf?: bo
     'etc/config',
     'etc/ovpnd',
     'usr/sbin',
-    'var/run',
+    'var/run/ubus',
     'sbin',
     'lib/netifd/proto',
     'dev/net',

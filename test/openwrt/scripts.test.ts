@@ -101,13 +101,14 @@ for (const shell of SHELLS) {
         'param\tno_new_privs\t1',
       ];
       const name = (tunnel: string): string[] => [
-        `jail\tovpnd-${tunnel}\tlog\tubus\tprocfs`,
+        `jail\tovpnd-${tunnel}\tlog\tprocfs`,
         'mount\t/etc/config\t/etc/ovpnd',
+        'mount\t/var/run/ubus',
         'mount_rw\t/var/run/ovpnd',
       ];
       deepStrictEqual(
-        records.slice(0, 12),
-        instance('home', [...expected('ovpnd-lowport'), ...name('home')]).slice(0, 12),
+        records.slice(0, 13),
+        instance('home', [...expected('ovpnd-lowport'), ...name('home')]).slice(0, 13),
       );
       ok(calls.includes('chown ovpnd:ovpnd /var/run/ovpnd'));
       // A client listens nowhere, whatever an option of that name says.
@@ -127,7 +128,7 @@ for (const shell of SHELLS) {
       const { records, calls } = made.run(shell, INIT, ['start']);
       deepStrictEqual(
         records.filter(line => line.startsWith('mount\t')),
-        ['mount\t/etc/config\t/etc/ovpnd', `mount\t${away}`],
+        ['mount\t/etc/config\t/etc/ovpnd', 'mount\t/var/run/ubus', `mount\t${away}`],
       );
       ok(calls.some(line => /^logger .*option key: keep the file in/.test(line)));
       made.close();

@@ -157,6 +157,21 @@ describe('status table', () => {
     assert.strictEqual(renderStatus([]), 'no tunnel is running\n');
   });
 
+  it('shows name servers, and whether anybody uses them', () => {
+    const dns = ['10.9.0.53', 'office.example'];
+    const shownBy = (network: string): string => renderStatus([{ ...CLIENT, network, dns }]);
+    assert.match(shownBy('netifd'), /^ {2}dns {9}10\.9\.0\.53, office\.example$/m);
+    assert.match(
+      shownBy('rtnetlink'),
+      /^ {2}dns .*office\.example \(not in use: needs an interface of proto 'ovpnd'\)$/m,
+    );
+    assert.doesNotMatch(renderStatus([{ ...CLIENT, network: 'rtnetlink', dns: [] }]), /^ {2}dns/m);
+    const reply = { ...CLIENT, network: 'netifd', dns };
+    const read = (value: object): unknown => JSON.parse(JSON.stringify(readStatus(value)));
+    assert.deepStrictEqual(read(reply), reply);
+    assert.deepStrictEqual(read({ ...reply, network: 7, dns: 'x' }), CLIENT);
+  });
+
   it('keeps columns with many peers', () => {
     const peers = Array.from({ length: 300 }, (_, i) =>
       peer(`p${i}`, { rx_bytes: 10 ** (i % 18), cipher: 'x' }),

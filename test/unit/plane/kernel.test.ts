@@ -280,6 +280,19 @@ describe('kernel plane: networks behind peers', () => {
     deepStrictEqual(kernel.routes, []);
   });
 
+  it('come back as they were after the device was down', () => {
+    const { kernel, plane, warnings } = openWorld();
+    plane.addPeer(serverPeer(1, { routes: [prefix('192.168.7.0/24')] }), 0);
+    plane.addPeer(serverPeer(2, { vpnIp4: ip('10.9.0.9'), routes: [prefix('192.168.8.0/24')] }), 0);
+    const before = kernel.routeTexts();
+    kernel.routes.length = 0;
+    plane.restoreRoutes();
+    deepStrictEqual(kernel.routeTexts().sort(), before.sort());
+    // Also when they were not gone.
+    plane.restoreRoutes();
+    deepStrictEqual([kernel.routeTexts().sort(), warnings], [before, []]);
+  });
+
   it('follow a change of routes and of the address', () => {
     const { kernel, plane } = openWorld();
     plane.addPeer(serverPeer(1, { routes: [prefix('192.168.7.0/24')] }), 0);
