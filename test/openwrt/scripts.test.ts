@@ -4,7 +4,7 @@
 
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FILES, router, SHELLS, type Told } from './router.ts';
 
@@ -114,6 +114,18 @@ for (const shell of SHELLS) {
       // A client listens nowhere, whatever an option of that name says.
       const client = made.run(shell, INIT, ['start', 'office']).records;
       ok(client.includes('param\tcapabilities\t/etc/capabilities/ovpnd.json'));
+      made.close();
+    });
+
+    it('say so when they would confine, but the account is missing', () => {
+      const made = router({ confined: true });
+      writeFileSync(join(made.root, 'etc/passwd'), 'root:x:0:0::/:/bin/sh\n');
+      made.configure(CONFIG);
+      const { records, calls } = made.run(shell, INIT, ['start', 'home']);
+      deepStrictEqual(records.slice(0, 6), instance('home'));
+      deepStrictEqual(calls, [
+        "logger -t ovpnd -p daemon.warn there is no account 'ovpnd': tunnels run as root",
+      ]);
       made.close();
     });
 
