@@ -2,13 +2,13 @@
 // Commands that look at the configuration or talk to running tunnels: check, status, disconnect, reload.
 
 import { printable } from '../core/text.ts';
-import { describe, type Host, isFailure } from '../host/host.ts';
+import { describe, type Host, isFailure, type Stream } from '../host/host.ts';
 import { askUbus } from '../ubus/call.ts';
-import { createCall, isUbusError } from '../ubus/client.ts';
+import { createCall, createLookup, isUbusError, type UbusError, type UbusRequest } from '../ubus/client.ts';
 import { formatProblem } from '../uci/config.ts';
 import { materialProblems, readConfigFile } from './configfile.ts';
 import type { ReloadAnswer } from './run.ts';
-import { readStatus, renderStatus, type TunnelStatus } from './status.ts';
+import { readStatus, renderStatus, type StatusPeer, type TunnelStatus } from './status.ts';
 
 const ANSWER_MS = 5000;
 
@@ -26,53 +26,76 @@ export function check(host: Host, configDirectory: string): number {
   return errors > 0 ? 1 : 0;
 }
 
+/** Where running tunnels can be asked: each on a socket of its own, and on ubusd's where there is one. */
+export interface Places {
+  readonly runDirectory: string;
+  readonly ubusSocket: string;
+}
+
+/** Puts one question to whoever is at the other end and waits. */
+function question<T>(host: Host, stream: Stream, request: UbusRequest<T>): T | UbusError {
+  let answer: T | UbusError | undefined;
+  const { loop } = host;
+  const parts = { loop, stream, monotonicMs: () => host.monotonicMs(), timeoutMs: ANSWER_MS };
+  askUbus(parts, request, outcome => {
+    answer = outcome;
+    loop.stop();
+  });
+  loop.run();
+  return answer!;
+}
+
+/** A connection to whoever serves the tunnel's object; a string says why there is none. */
+function streamTo(host: Host, places: Places, tunnel: string): Stream | string {
+  const own = host.connectUnix(`${places.runDirectory}/${tunnel}.sock`);
+  if (!isFailure(own)) return own;
+  const bus = host.connectUnix(places.ubusSocket);
+  const found = isFailure(bus) ? undefined : question(host, bus, createLookup(`ovpnd.${tunnel}`));
+  const stream = found === undefined || isUbusError(found) ? own : host.connectUnix(places.ubusSocket);
+  if (!isFailure(stream)) return stream;
+  const isAbsent = stream.code === 'ENOENT' || stream.code === 'ECONNREFUSED';
+  return isAbsent ? `tunnel '${tunnel}' is not running` : `tunnel '${tunnel}': ${describe(stream)}`;
+}
+
 /** Asks one tunnel's process; a string says why there is no answer. */
-function ask(
-  host: Host,
-  runDirectory: string,
-  tunnel: string,
-  method: string,
-  args: object,
-): object | string {
-  const stream = host.connectUnix(`${runDirectory}/${tunnel}.sock`);
-  if (isFailure(stream)) {
-    const isAbsent = stream.code === 'ENOENT' || stream.code === 'ECONNREFUSED';
-    return isAbsent ? `tunnel '${tunnel}' is not running` : `tunnel '${tunnel}': ${describe(stream)}`;
-  }
-  let answer: object | string = 'no answer';
-  const request = createCall({ path: `ovpnd.${tunnel}`, method, args });
-  askUbus(
-    { loop: host.loop, stream, monotonicMs: () => host.monotonicMs(), timeoutMs: ANSWER_MS },
-    request,
-    outcome => {
-      answer = isUbusError(outcome) ? outcome.text : outcome;
-      host.loop.stop();
-    },
+function ask(host: Host, places: Places, tunnel: string, method: string, args: object): object | string {
+  const stream = streamTo(host, places, tunnel);
+  if (typeof stream === 'string') return stream;
+  const answer = question(host, stream, createCall({ path: `ovpnd.${tunnel}`, method, args }));
+  return isUbusError(answer) ? answer.text : answer;
+}
+
+/** Names of the tunnels that can be asked. */
+function runningTunnels(host: Host, places: Places): string[] {
+  const files = host.files.list(places.runDirectory);
+  const names = new Set(
+    (isFailure(files) ? [] : files).filter(name => name.endsWith('.sock')).map(name => name.slice(0, -5)),
   );
-  host.loop.run();
-  return answer;
+  const stream = host.connectUnix(places.ubusSocket);
+  const paths = isFailure(stream) ? [] : question(host, stream, createLookup('ovpnd.*'));
+  for (const path of isUbusError(paths) ? [] : paths) names.add(path.slice('ovpnd.'.length));
+  return [...names].sort();
 }
 
-/** Names of tunnels whose process has a socket here. */
-function runningTunnels(host: Host, runDirectory: string): string[] {
-  const names = host.files.list(runDirectory);
-  if (isFailure(names)) return [];
-  return names.filter(name => name.endsWith('.sock')).map(name => name.slice(0, -'.sock'.length));
+/** The whole status: a tunnel with many peers tells them in several answers. */
+function askStatus(host: Host, places: Places, tunnel: string): TunnelStatus | string {
+  const peers: StatusPeer[] = [];
+  for (;;) {
+    const answer = ask(host, places, tunnel, 'status', peers.length === 0 ? {} : { from: peers.length });
+    if (typeof answer === 'string') return answer;
+    const status = readStatus(answer);
+    if (status === undefined) return 'malformed answer';
+    peers.push(...status.peers);
+    if (status.peers.length === 0 || peers.length >= status.peers_total) return { ...status, peers };
+  }
 }
 
-export function status(
-  host: Host,
-  runDirectory: string,
-  tunnel: string | undefined,
-  asJson: boolean,
-): number {
+export function status(host: Host, places: Places, tunnel: string | undefined, asJson: boolean): number {
   const statuses: TunnelStatus[] = [];
-  for (const name of tunnel === undefined ? runningTunnels(host, runDirectory) : [tunnel]) {
-    const answer = ask(host, runDirectory, name, 'status', {});
-    const read = typeof answer === 'string' ? undefined : readStatus(answer);
-    if (read !== undefined) statuses.push(read);
-    else if (tunnel !== undefined)
-      return complain(host, typeof answer === 'string' ? answer : 'malformed answer');
+  for (const name of tunnel === undefined ? runningTunnels(host, places) : [tunnel]) {
+    const answer = askStatus(host, places, name);
+    if (typeof answer !== 'string') statuses.push(answer);
+    else if (tunnel !== undefined) return complain(host, answer);
   }
   if (!asJson) host.print(1, renderStatus(statuses));
   else host.print(1, `${JSON.stringify(tunnel === undefined ? statuses : statuses[0], undefined, 2)}\n`);
@@ -84,8 +107,8 @@ function complain(host: Host, text: string): number {
   return 1;
 }
 
-export function disconnect(host: Host, runDirectory: string, tunnel: string, peer: string): number {
-  const answer = ask(host, runDirectory, tunnel, 'disconnect', { peer });
+export function disconnect(host: Host, places: Places, tunnel: string, peer: string): number {
+  const answer = ask(host, places, tunnel, 'disconnect', { peer });
   if (typeof answer !== 'string') return 0;
   return complain(
     host,
@@ -93,8 +116,8 @@ export function disconnect(host: Host, runDirectory: string, tunnel: string, pee
   );
 }
 
-export function reload(host: Host, runDirectory: string, tunnel: string): number {
-  const answer = ask(host, runDirectory, tunnel, 'reload', {});
+export function reload(host: Host, places: Places, tunnel: string): number {
+  const answer = ask(host, places, tunnel, 'reload', {});
   if (typeof answer === 'string') return complain(host, answer);
   const { applied, changes = [], restarts, ends, problems = [] } = answer as Partial<ReloadAnswer>;
   for (const problem of problems) host.print(2, `${printable(problem)}\n`);

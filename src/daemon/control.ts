@@ -3,6 +3,7 @@
 
 import { formatIp } from '../core/address.ts';
 import { addressTexts } from '../core/pull.ts';
+import { printable } from '../core/text.ts';
 import type { Host } from '../host/host.ts';
 import { STATUS } from '../ubus/message.ts';
 import type { ServedObject } from '../ubus/server.ts';
@@ -25,7 +26,10 @@ export function controlObject(parts: ControlParts): ServedObject {
   return {
     path: `ovpnd.${tunnel.config.name}`,
     methods: {
-      status: { args: {}, call: () => tunnelStatus(parts.host, tunnel) },
+      status: {
+        args: { from: 'int' },
+        call: ({ from }) => tunnelStatus(parts.host, tunnel, typeof from === 'number' ? from : 0),
+      },
       reload: { args: {}, call: () => parts.reload() },
       disconnect: {
         args: { peer: 'string', reason: 'string' },
@@ -68,17 +72,33 @@ function command(
     kind: 'command',
     command: name,
     ...(typeof peer === 'string' ? { peer } : {}),
-    ...(typeof reason === 'string' && reason !== '' ? { reason: reason.slice(0, 100) } : {}),
+    ...(typeof reason === 'string' && reason !== '' ? { reason: printable(reason.slice(0, 100)) } : {}),
   });
   return {};
 }
 
-export function tunnelStatus(host: Host, tunnel: Tunnel): TunnelStatus {
+/** Characters of JSON that the peers of one answer may have; twice that as blobmsg, a message takes 1 MiB. */
+const ANSWER_CHARACTERS = 300_000;
+
+/** The peers from number `from` on, as many as fit into one answer, and at least one. */
+export function onePage<T>(peers: readonly T[], from: number): T[] {
+  const page: T[] = [];
+  let length = 0;
+  for (const peer of peers.slice(Math.max(0, from))) {
+    length += JSON.stringify(peer).length;
+    if (page.length > 0 && length > ANSWER_CHARACTERS) break;
+    page.push(peer);
+  }
+  return page;
+}
+
+export function tunnelStatus(host: Host, tunnel: Tunnel, from: number): TunnelStatus {
   const now = host.monotonicMs();
   const uptime = Math.floor((now - tunnel.startedAt) / 1000);
   const records = new Map(tunnel.plane.peers().map(record => [record.peerId, record.counters]));
   const wanted = tunnel.network();
   const remote = tunnel.endpoint.remote();
+  const peers = tunnel.endpoint.peers(peerId => records.get(peerId), now);
   return {
     tunnel: tunnel.config.name,
     role: tunnel.endpoint.role,
@@ -101,7 +121,8 @@ export function tunnelStatus(host: Host, tunnel: Tunnel): TunnelStatus {
       port: local.port,
     })),
     ...(remote === undefined ? {} : { remote }),
-    peers: tunnel.endpoint.peers(peerId => records.get(peerId), now),
+    peers: onePage(peers, from),
+    peers_total: peers.length,
     drops: {
       control: occurred(tunnel.endpoint.drops),
       plane: occurred({ ...tunnel.plane.drops(), 'slow-peer': tunnel.sockets.streams.dropped() }),

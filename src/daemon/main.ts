@@ -94,17 +94,17 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     words: [0, 1],
     flags: ['--json'],
     section: 0,
-    run: (host, { words, flags, runDirectory }) => status(host, runDirectory, words[0], flags.has('--json')),
+    run: (host, line) => status(host, line, line.words[0], line.flags.has('--json')),
   },
   disconnect: {
     words: [2, 2],
     section: 0,
-    run: (host, { words, runDirectory }) => disconnect(host, runDirectory, words[0]!, words[1]!),
+    run: (host, line) => disconnect(host, line, line.words[0]!, line.words[1]!),
   },
   reload: {
     words: [1, 1],
     section: 0,
-    run: (host, { words, runDirectory }) => reload(host, runDirectory, words[0]!),
+    run: (host, line) => reload(host, line, line.words[0]!),
   },
   import: {
     words: [2, 2],

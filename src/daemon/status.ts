@@ -63,7 +63,10 @@ export interface TunnelStatus {
   readonly sockets: readonly StatusSocket[];
   /** The remote in use or being tried: `vpn.example.org 1194 udp`. A server has none. */
   readonly remote?: string;
+  /** As many as one answer takes, from number `from` on. */
   readonly peers: readonly StatusPeer[];
+  /** How many there are. */
+  readonly peers_total: number;
   readonly drops: { readonly control: DropCounts; readonly plane: DropCounts };
   /** Empty when there was none. */
   readonly last_error: string;
@@ -148,6 +151,7 @@ export function readStatus(value: unknown): TunnelStatus | undefined {
     sockets: list(reply.sockets, readSocket),
     ...(typeof reply.remote === 'string' ? { remote: reply.remote } : {}),
     peers: list(reply.peers, readPeer),
+    peers_total: count(reply.peers_total),
     drops: { control: counts(drops.control), plane: counts(drops.plane) },
     last_error: text(reply.last_error),
     version: text(reply.version),

@@ -59,6 +59,7 @@ const SERVER: TunnelStatus = {
       tx_bytes: 1536,
     }),
   ],
+  peers_total: 2,
   drops: { control: { hmac: 12, replay: 1, opcode: 0 }, plane: { 'no-key': 3 } },
   last_error: '',
   version: '0.1.0',
@@ -77,6 +78,7 @@ const CLIENT: TunnelStatus = {
   sockets: [{ proto: 'udp', address: '0.0.0.0', port: 41000 }],
   remote: 'vpn.example.org 1194 udp',
   peers: [],
+  peers_total: 0,
   drops: { control: {}, plane: {} },
   last_error: 'TLS: certificate has expired',
 };
