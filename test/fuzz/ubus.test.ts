@@ -7,10 +7,11 @@ import { BLOB_TYPES, decodeTable, encodeTable, readAttributes } from '../../src/
 import { createCall, createLookup } from '../../src/ubus/client.ts';
 import { createAssembler, decodeMessage, encodeMessage } from '../../src/ubus/message.ts';
 import { createUbusServer } from '../../src/ubus/server.ts';
+import { Session } from '../../src/ubus/session.ts';
 import { EXCHANGES, hex, toHex } from '../unit/ubus/helpers.ts';
 
 const SECONDS = Number(process.env.OVPND_FUZZ_SECONDS ?? 0);
-const PROPERTIES = 7;
+const PROPERTIES = 8;
 const OPTIONS: fc.Parameters<unknown> =
   SECONDS > 0
     ? { numRuns: Number.MAX_SAFE_INTEGER, interruptAfterTimeLimit: (SECONDS * 1000) / PROPERTIES }
@@ -196,6 +197,28 @@ describe('ubus fuzz', function () {
       fc.property(reply, input => {
         const status = readStatus(input);
         if (status !== undefined) assert.match(renderStatus([status]), /^[\x20-\x7e\n]*$/);
+      }),
+      OPTIONS,
+    );
+  });
+
+  it('a connection to the bus takes anything, and answers at most what it was asked', () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(damaged, fc.uint8Array({ maxLength: 64 })), { maxLength: 6 }), chunks => {
+        let sent = 0;
+        const session = new Session(bytes => {
+          sent++;
+          assert.ok(decodeMessage(bytes) !== undefined);
+        });
+        const attributes = { objpath: 'x' };
+        session.ask({ type: 4, attributes }, () => undefined);
+        session.add({ invoked: () => ({ status: 0 }) }, { objpath: 'y' }, () => undefined);
+        let handled = 0;
+        for (const chunk of chunks) {
+          session.push(chunk);
+          while (session.step()) handled++;
+        }
+        assert.ok(sent <= 2 + 2 * handled);
       }),
       OPTIONS,
     );
