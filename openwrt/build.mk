@@ -26,7 +26,10 @@ shim/%.o: src/shim/%.c
 
 engine/%.o: quickjs/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(ENGINE_FLAGS) -c $< -o $@
+	$(CC) $(CFLAGS) $(ENGINE_FLAGS) $(ENGINE_FLAGS_$*) -c $< -o $@
+
+# Compiled regular expressions are little-endian everywhere, or those of the building machine would crash a big-endian router.
+ENGINE_FLAGS_libregexp := -Iquickjs -include src/shim/regexp_order.h
 
 host/%.o: quickjs/%.c
 	@mkdir -p $(@D)

@@ -154,7 +154,7 @@ function daemon(arch, variant, title) {
     depends: ['libc', 'kmod-tun'],
     provides: ['ovpnd'],
     conflicts: variant === 'mbedtls' ? undefined : ['ovpnd-mbedtls'],
-    user: 'ovpnd:ovpnd',
+    user: 'ovpnd=533:ovpnd=533',
     conffiles: ['/etc/config/ovpnd'].filter(path => existsSync(join('openwrt/files', path))),
     description: `OpenVPN-compatible VPN daemon (${title})`,
     files: [
