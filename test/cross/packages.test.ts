@@ -17,10 +17,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { pingAll, reach } from '../interop/harness/ping.ts';
+import { reach } from '../interop/harness/ping.ts';
 import { pki } from '../interop/harness/pki.ts';
 import { table } from '../interop/harness/rows.ts';
-import { SERVER_ADDRESSES, SERVER4, startClient, startServer } from '../interop/harness/tunnel.ts';
+import { SERVER4, startClient, startServer } from '../interop/harness/tunnel.ts';
 
 const OUT = 'build/packages';
 const ARCHES = ['aarch64_cortex-a53', 'arm_cortex-a7_neon-vfpv4', 'mips_24kc', 'mipsel_24kc', 'x86_64'];
@@ -199,7 +199,6 @@ table('a root file system of one package', { atOnce: 2 }, [
       await startServer(world, wire.left, keys, 'arm', { wrap: 'tls-crypt' }, { run: { command } });
       startClient(world, wire, keys, 'openvpn', { wrap: 'tls-crypt' });
       await reach(world, wire.right, SERVER4);
-      await pingAll(wire.right, SERVER_ADDRESSES);
     },
   },
 ]);
