@@ -5,6 +5,7 @@ import { formatEndpoint, headersOf, type Path, parseIp } from './address.ts';
 import type { ClientState } from './clientstate.ts';
 import { type LogLevel, notify, type Outbox } from './event.ts';
 import { BACKOFF_FREE_ROUNDS } from './limits.ts';
+import { makeWay } from './pull.ts';
 import { newPushCollector } from './pushreply.ts';
 import type { Advance } from './servermessage.ts';
 import { closeSession, flushSession, openClientSession } from './session.ts';
@@ -21,6 +22,7 @@ export function connect(state: ClientState, now: number, out: Outbox): void {
     return open(state, now, out);
   }
   state.phase = 'resolving';
+  makeWay(state, false, out);
   out.others.push({ kind: 'resolve', host: remote.host, family: remote.family });
 }
 
@@ -31,6 +33,7 @@ export function open(state: ClientState, now: number, out: Outbox): void {
   if (ip === undefined) return restart(state, `${host}: no address`, now, out);
   state.phase = 'opening';
   state.remote = { ip, port };
+  makeWay(state, parseIp(host) !== undefined, out);
   out.others.push({ kind: 'openSocket', remote: state.remote, ...(tcp === true && { tcp }) });
 }
 

@@ -44,6 +44,8 @@ export interface ClientOptions {
   readonly device: string;
   readonly routes: readonly Prefix[];
   readonly routeNopull: boolean;
+  /** Whether the default route may lead into the tunnel; it then does, whatever the server pushes. */
+  readonly redirectGateway: boolean;
   readonly metric: number;
   readonly explicitExitNotify: boolean;
 }

@@ -3,7 +3,7 @@
 // The server is not trusted: options are typed by pushreply.ts, and what changes the router beyond the tunnel's
 // own addresses and routes is refused here.
 
-import { contains, formatIp, formatPrefix, network, type Prefix } from './address.ts';
+import { contains, formatIp, formatPrefix, network, type Prefix, parsePrefix } from './address.ts';
 import type { ClientState } from './clientstate.ts';
 import type { CipherName } from './crypto.ts';
 import { deferralMs, installFirst } from './datakeys.ts';
@@ -98,6 +98,17 @@ export function renewNetwork(state: ClientState, out: Outbox): void {
   }
 }
 
+/**
+ * Before a connection is opened: the tunnel of the last one still stands, and what it catches must not catch the new
+ * server's packets. `withDefault` false also gives the default route back, so that names can be resolved.
+ */
+export function makeWay(state: ClientState, withDefault: boolean, out: Outbox): void {
+  const { pulled, options } = state;
+  if (pulled === undefined) return;
+  const wanted = wantedNetwork(state, pulled.pushed, pulled.addresses, newOutbox(), withDefault);
+  if (wanted.outside.length > 0 || (options.redirectGateway && !withDefault)) out.network = wanted;
+}
+
 /** The plane's keepalive needs both times or none; a missing one is set so that it never matters. */
 function bothSides(ping: number, restart: number): Keepalive {
   if (ping === 0 && restart === 0) return { intervalS: 0, timeoutS: 0 };
@@ -120,26 +131,30 @@ function wantedNetwork(
   pushed: PushedOptions,
   addresses: readonly WantedAddress[],
   out: Outbox,
+  withDefault = true,
 ): WantedNetwork {
   const { options } = state;
   const routes: WantedRoute[] = options.routes.map(destination => ({ destination, metric: options.metric }));
   const ignore = (what: string, why: string): void =>
     notify(out, 'warn', `pushed ${what} not followed: ${why}`);
-  if (pushed.redirectGateway !== undefined) ignore('redirect-gateway', 'not supported yet');
+  const isRedirected = options.redirectGateway && withDefault;
+  if (isRedirected) routes.push(...defaultRoutes(pushed, addresses, options.metric));
+  else if (pushed.redirectGateway !== undefined) ignore('redirect-gateway', 'redirect_gateway is off');
   for (const route of options.routeNopull ? [] : pushed.routes) {
     const destination = network(route.destination);
     const what = `route ${formatPrefix(destination)}`;
     const has4 = addresses.some(own => own.address.ip.length === destination.ip.length);
     if (route.gateway === 'net_gateway') ignore(what, 'a way around the tunnel is not supported yet');
-    else if (destination.bits <= 1) ignore(what, 'redirecting the default route is not supported yet');
+    else if (destination.bits <= 1 && !isRedirected)
+      ignore(what, 'it takes the default route, and redirect_gateway is off');
     else if (isLocalOnly(destination)) ignore(what, 'not a network that can lie behind a tunnel');
     else if (!has4)
       ignore(what, `the tunnel has no ${destination.ip.length === 4 ? 'IPv4' : 'IPv6'} address`);
     else routes.push({ destination, metric: route.metric ?? pushed.routeMetric ?? options.metric });
   }
-  const server = state.remote!.ip;
+  const server = state.remote?.ip;
   // Without its own way the tunnel's packets would go into the tunnel.
-  const isCovered = routes.some(route => contains(route.destination, server));
+  const isCovered = server !== undefined && routes.some(route => contains(route.destination, server));
   return {
     device: options.device,
     mtu: pushed.tunMtu ?? options.tunMtu,
@@ -148,6 +163,27 @@ function wantedNetwork(
     outside: isCovered ? [server] : [],
     dns: { servers: pushed.dnsServers, domains: pushed.domains },
   };
+}
+
+/** Halves and parts of everything: they win against a default route and against 2000::/3 without replacing them. */
+const EVERYTHING: readonly Prefix[] = [
+  '0.0.0.0/1',
+  '128.0.0.0/1',
+  '::/3',
+  '2000::/4',
+  '3000::/4',
+  'fc00::/7',
+].map(text => parsePrefix(text)!);
+
+/** Of the families that the tunnel has; the server may only leave out IPv4. */
+function defaultRoutes(
+  pushed: PushedOptions,
+  addresses: readonly WantedAddress[],
+  metric: number,
+): WantedRoute[] {
+  const widths = new Set(addresses.map(own => own.address.ip.length));
+  if (pushed.redirectGateway?.includes('!ipv4')) widths.delete(4);
+  return EVERYTHING.filter(part => widths.has(part.ip.length)).map(destination => ({ destination, metric }));
 }
 
 const LOCAL_ONLY: readonly Prefix[] = [

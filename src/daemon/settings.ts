@@ -41,6 +41,7 @@ export function serverOptions(
   const push = [
     ...config.pushDns.map(ip => `dhcp-option DNS ${formatIp(ip)}`),
     ...config.pushDomain.map(domain => `dhcp-option DOMAIN ${domain}`),
+    ...(config.redirectGateway ? [redirectOption(config)] : []),
     ...config.pushOption,
   ];
   return {
@@ -70,6 +71,12 @@ export function serverOptions(
     explicitExitNotify: config.explicitExitNotify > 0,
     network: serverNetwork(config, capabilities),
   };
+}
+
+/** For the families that the tunnel has; def1 leaves a client's own default route in place. */
+function redirectOption(config: ServerConfig): string {
+  const has = (width: number): boolean => config.address.some(own => own.ip.length === width);
+  return `redirect-gateway def1${has(16) ? ' ipv6' : ''}${has(4) ? '' : ' !ipv4'}`;
 }
 
 /** Above that of a route to a peer which the plane installs while the peer is there. */
@@ -148,6 +155,7 @@ export function clientOptions(
     device: config.device,
     routes: config.route,
     routeNopull: config.routeNopull,
+    redirectGateway: config.redirectGateway,
     metric: config.metric,
     explicitExitNotify: config.explicitExitNotify > 0,
   };

@@ -100,7 +100,7 @@ export interface ServerConfig extends TunnelConfig {
   readonly verifyClientCert: 'require';
   readonly clientToClient: false;
   readonly blockLan: false;
-  readonly redirectGateway: false;
+  readonly redirectGateway: boolean;
   /** Host bits clear. */
   readonly pushRoute: readonly Prefix[];
   readonly pushDns: readonly Ip[];
@@ -124,7 +124,7 @@ export interface ClientConfig extends TunnelConfig {
   readonly route: readonly Prefix[];
   readonly routeNopull: boolean;
   readonly pullDns: false;
-  readonly redirectGateway: false;
+  readonly redirectGateway: boolean;
   readonly killSwitch: false;
   /** Of every route of the tunnel. */
   readonly metric: number;

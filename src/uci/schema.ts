@@ -269,7 +269,7 @@ export const OPTIONS: readonly OptionRow[] = [
     option('push_dns', ADDRESS, 'Name server for peers.', { list: true }),
     option('push_domain', { kind: 'hostname' }, 'Domain that peers shall search.', { list: true }),
     option('push_option', { kind: 'pushLine' }, 'Any other OpenVPN option to send to peers.', { list: true }),
-    option('redirect_gateway', BOOL_OFF, 'Whether peers shall send all their traffic here.', {
+    option('redirect_gateway', BOOL, 'Whether peers shall send all their traffic here.', {
       default: '0',
     }),
   ),
@@ -299,7 +299,7 @@ export const OPTIONS: readonly OptionRow[] = [
       default: '0',
     }),
     option('pull_dns', BOOL_OFF, 'Whether name servers of the server are used.', { default: '0' }),
-    option('redirect_gateway', BOOL_OFF, 'Whether all traffic goes through the tunnel.', { default: '0' }),
+    option('redirect_gateway', BOOL, 'Whether all traffic goes through the tunnel.', { default: '0' }),
     option('kill_switch', BOOL_OFF, 'Whether nothing may leave while the tunnel is down.', { default: '0' }),
   ),
   ...group(

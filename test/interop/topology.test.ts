@@ -43,7 +43,7 @@ function topology(name: keyof typeof ADDRESS): Row {
 }
 
 /** A default gateway outside, and the tunnel told to take its place. */
-async function gatewayWorld(world: Parameters<Row['body']>[0]) {
+async function gatewayWorld(world: Parameters<Row['body']>[0], redirect = false) {
   const keys = await pki();
   const far = await world.namespace();
   const router = await world.namespace();
@@ -55,7 +55,8 @@ async function gatewayWorld(world: Parameters<Row['body']>[0]) {
   const before = await near.snapshot();
   const lines = ['push "redirect-gateway def1"'];
   await startServer(world, far, keys, 'openvpn', {}, { lines });
-  const start = () => startClient(world, inner, keys, 'quickjs', {}, { remote: outer.left4 });
+  const options = redirect ? { options: { redirect_gateway: '1' } } : {};
+  const start = () => startClient(world, inner, keys, 'quickjs', {}, { remote: outer.left4, ...options });
   return { near, before, start, gateway: inner.left4, remote: outer.left4 };
 }
 
@@ -71,6 +72,40 @@ const redirect: Row = {
     match(await show(near, 'route', 'get', remote), new RegExp(`via ${gateway} `));
     strictEqual((await client.process.stop()).code, 0);
     strictEqual(await near.snapshot(), before);
+  },
+};
+
+const followed: Row = {
+  title:
+    'redirect_gateway: everything but the way to the server goes into the tunnel, and comes back at exit',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const { near, before, start, gateway, remote } = await gatewayWorld(world, true);
+    const client = start();
+    await reach(world, near, SERVER4);
+    match(await show(near, 'route', 'get', '192.0.2.1'), new RegExp(`dev ${client.device} `));
+    match(await show(near, 'route', 'get', '203.0.113.1'), new RegExp(`dev ${client.device} `));
+    match(await show(near, 'route', 'get', remote), new RegExp(`via ${gateway} `));
+    strictEqual((await client.process.stop()).code, 0);
+    strictEqual(await near.snapshot(), before);
+  },
+};
+
+const pushing: Row = {
+  title: 'an ovpnd server with redirect_gateway: a stock client sends everything to it',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const keys = await pki();
+    const wire = await world.pair();
+    const { right } = wire;
+    await right.ip(`route add default via ${wire.left4}`);
+    await startServer(world, wire.left, keys, 'quickjs', {}, { options: { redirect_gateway: '1' } });
+    const client = startClient(world, wire, keys, 'openvpn', {});
+    // Its address answers before its routes are there.
+    await client.process.line(/Initialization Sequence Completed/);
+    await reach(world, right, SERVER4);
+    match(await show(right, 'route', 'get', '203.0.113.1'), new RegExp(`dev ${client.device} `));
+    match(await show(right, 'route', 'get', '2001:db8::1'), new RegExp(`dev ${client.device} `));
   },
 };
 
@@ -95,5 +130,7 @@ table('what a stock server pushes', { atOnce: 5 }, [
   topology('net30'),
   topology('p2p'),
   redirect,
+  followed,
+  pushing,
   crash,
 ]);

@@ -3,7 +3,9 @@
 
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { formatIp, formatPrefix, parsePrefix } from '../../../src/core/address.ts';
+import { connect, open } from '../../../src/core/attempt.ts';
 import type { ClientOptions } from '../../../src/core/clientstate.ts';
+import { newOutbox } from '../../../src/core/event.ts';
 import type { WantedNetwork } from '../../../src/core/network.ts';
 import { addressTexts } from '../../../src/core/pull.ts';
 import { ip } from './bench.ts';
@@ -230,11 +232,41 @@ describe('core/pull: addresses and routes', () => {
     );
     const said = bench.notices.filter(notice => notice.level === 'warn').map(notice => notice.text);
     deepEqual(said, [
-      'pushed redirect-gateway not followed: not supported yet',
-      'pushed route 0.0.0.0/0 not followed: redirecting the default route is not supported yet',
+      'pushed redirect-gateway not followed: redirect_gateway is off',
+      'pushed route 0.0.0.0/0 not followed: it takes the default route, and redirect_gateway is off',
       'pushed route fd77::/64 not followed: the tunnel has no IPv6 address',
       'pushed route 10.7.0.0/16 not followed: a way around the tunnel is not supported yet',
     ]);
+  });
+
+  it('redirect_gateway: every family the tunnel has, the server outside, whatever is pushed', () => {
+    const four = ['0.0.0.0/1 0', '128.0.0.0/1 0'];
+    const six = ['::/3 0', '2000::/4 0', '3000::/4 0', 'fc00::/7 0'];
+    const own6 = 'ifconfig-ipv6 fd42::2/64 fd42::1';
+    const redirected = (options: string) => pushed(options, { redirectGateway: true });
+    deepEqual(routes(redirected('verb 3')), four);
+    deepEqual(network(redirected('verb 3')).outside.map(formatIp), ['192.0.2.1']);
+    deepEqual(routes(redirected(`redirect-gateway def1,${own6}`)), [...four, ...six]);
+    deepEqual(routes(redirected(`redirect-gateway ipv6 !ipv4,${own6}`)), six);
+    deepEqual(routes(redirected('route 0.0.0.0 0.0.0.0')), [...four, '0.0.0.0/0 0']);
+    deepEqual(routes(pushed('redirect-gateway def1')), []);
+  });
+
+  it('redirected, the next remote is reached outside the tunnel of the last; a name gets the default route back', () => {
+    const remotes = ['192.0.2.1', 'vpn.example.org'].map(host => ({ host, port: 1194, family: 0 as const }));
+    const bench = pushed('verb 3', { redirectGateway: true, remotes });
+    const { state } = bench;
+    const opened = newOutbox();
+    state.remoteIndex = 0;
+    state.addresses = [ip('198.51.100.7')];
+    open(state, bench.now, opened);
+    deepEqual(opened.network?.outside.map(formatIp), ['198.51.100.7']);
+    equal(opened.network?.routes.length, 2);
+    const resolving = newOutbox();
+    state.remoteIndex = 1;
+    state.addresses = [];
+    connect(state, bench.now, resolving);
+    deepEqual(resolving.network?.routes, []);
   });
 
   it('route_nopull: ours only; everything else is taken', () => {

@@ -117,7 +117,7 @@ const VALUES: Readonly<Record<string, Values>> = {
     yes: ['dhcp-option NTP 10.0.0.1', 'x'.repeat(255)],
     no: ['a,b', 'a\nb', 'x'.repeat(256), 'ä'.repeat(128)],
   },
-  redirect_gateway: OFF,
+  redirect_gateway: BOOLS,
   remote: {
     yes: [
       'vpn.example.org',
