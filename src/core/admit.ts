@@ -6,6 +6,7 @@ import { formatEndpoint, formatIp, type Ip, netmask, type Prefix, sameIp } from 
 import type { CipherName } from './crypto.ts';
 import { deferralMs, installFirst, type KeyDerivation } from './datakeys.ts';
 import { notify, type Outbox } from './event.ts';
+import { tokenLines } from './login.ts';
 import { readOptions, unusableFraming } from './options.ts';
 import {
   IV_PROTO_AUTH_FAIL_TEMP,
@@ -42,9 +43,17 @@ export interface Identity {
 
 /** Who the certificate says it is; TLS has verified the certificate. */
 export function identify(state: ServerState, key: KeyState): Identity | Refusal {
-  const commonName = key.tls.peerCertificate()?.commonName ?? '';
+  const certificate = key.tls.peerCertificate();
+  const { namesByLogin, peers } = state.options;
+  const commonName = certificate?.commonName || (namesByLogin ? (key.remote?.username ?? '') : '');
   if (commonName === '') return { reason: 'its certificate has no common name', text: 'AUTH_FAILED' };
-  const fixed = state.options.peers.find(peer => peer.commonName === commonName);
+  const fixed = peers.find(peer => peer.commonName === commonName);
+  if (fixed?.fingerprint !== undefined && fixed.fingerprint !== certificate?.fingerprint) {
+    return {
+      reason: `its certificate is not the one of peer '${fixed.name}' (fingerprint)`,
+      text: 'AUTH_FAILED',
+    };
+  }
   if (fixed?.enabled === false) {
     return { reason: `peer '${fixed.name}' is disabled`, text: 'AUTH_FAILED,disabled by the administrator' };
   }
@@ -219,7 +228,7 @@ function pushOptions(state: ServerState, peer: ServerPeer, choice: Choice): stri
       lines.push(`route-gateway ${formatIp(own.ip)}`, `ifconfig ${formatIp(ip)} ${netmask(own.bits)}`);
     }
   }
-  return [...lines, ...choice.options];
+  return [...lines, ...tokenLines(state, peer), ...choice.options];
 }
 
 function routeLine(route: Prefix): string {

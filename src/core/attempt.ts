@@ -52,11 +52,18 @@ export function negotiate(state: ClientState, socket: number, now: number, out: 
       wrap: options.wrap,
       handWindowMs: options.handWindowS * 1000,
       ipOverhead: headersOf(path),
-      introduce: { options: (tcp && options.occTcp) || options.occ, peerInfo: options.peerInfo },
+      introduce: {
+        options: (tcp && options.occTcp) || options.occ,
+        peerInfo: options.peerInfo,
+        ...(options.username !== undefined && { username: options.username }),
+        ...(options.password !== undefined && { password: options.password }),
+      },
+      ...(options.expected && { expected: options.expected }),
     },
     state.deps,
     now,
   );
+  if (options.username !== undefined) state.session.token = state.token;
   notify(out, 'info', `connecting to ${formatEndpoint(remote)}${tcp === true ? ' over TCP' : ''}`);
 }
 

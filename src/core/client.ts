@@ -4,7 +4,7 @@
 
 import { formatEndpoint, type Path, sameEndpoint } from './address.ts';
 import { connect, negotiate, open, restart } from './attempt.ts';
-import type { ClientState } from './clientstate.ts';
+import { type ClientState, takeToken } from './clientstate.ts';
 import { beginRenegotiation, confirmKey, installNext, keysDeadline, tickKeys } from './datakeys.ts';
 import { type Effect, type Event, earlier, effectsOf, newOutbox, notify, type Outbox } from './event.ts';
 import {
@@ -172,13 +172,25 @@ function onActive(state: ClientState, key: KeyState, now: number): void {
 
 function onText(state: ClientState, text: string, now: number, out: Outbox): void {
   if (text.startsWith('PUSH_REPLY')) {
-    const failure = state.phase === 'negotiating' ? onPushReply(state, text, now, out) : undefined;
+    // A second reply only brings a new token.
+    const failure =
+      state.phase === 'negotiating' ? onPushReply(state, text, now, out) : onTokenReply(state, text);
     if (failure !== undefined) restart(state, failure, now, out, { waitS: REFUSED_RETRY_S, advance: 'addr' });
     return;
   }
   const message = readServerMessage(text, state.options.handWindowS);
   switch (message.kind) {
     case 'end':
+      // A token that is refused is worth nothing; the password may still be.
+      if (text.startsWith('AUTH_FAILED') && state.token !== undefined) {
+        state.token = undefined;
+        return restart(state, message.reason, now, out, {
+          ...message,
+          level: 'warn',
+          advance: 'no',
+          waitS: 0,
+        });
+      }
       return restart(state, message.reason, now, out, message);
     case 'pending':
       if (state.phase === 'negotiating') state.pushDeadline = now + message.timeoutS * 1000;
@@ -186,6 +198,12 @@ function onText(state: ClientState, text: string, now: number, out: Outbox): voi
     case 'other':
       return notify(out, 'debug', message.text);
   }
+}
+
+function onTokenReply(state: ClientState, text: string): undefined {
+  const token = /,auth-token (SESS_ID_[!-~]{1,400}?)(?:,|$)/.exec(text)?.[1];
+  if (token !== undefined) takeToken(state, token);
+  return undefined;
 }
 
 function onTick(state: ClientState, now: number, out: Outbox): void {

@@ -6,6 +6,7 @@ import type { CipherName } from './crypto.ts';
 import type { DataKeys } from './datakeys.ts';
 import { type DropCounters, newDropCounters } from './drop.ts';
 import type { CoreDeps } from './event.ts';
+import type { ExpectedIdentity } from './identity.ts';
 import type { WantedAddress } from './network.ts';
 import type { PlaneCapabilities } from './plane.ts';
 import { newPushCollector, type PushCollector, type PushedOptions } from './pushreply.ts';
@@ -41,6 +42,9 @@ export interface ClientOptions {
   readonly occ: string;
   readonly occTcp?: string;
   readonly peerInfo: string;
+  readonly expected?: ExpectedIdentity;
+  readonly username?: string;
+  readonly password?: string;
   readonly device: string;
   readonly routes: readonly Prefix[];
   readonly routeNopull: boolean;
@@ -99,6 +103,8 @@ export interface ClientState {
   renegotiateAt: number | undefined;
   stopAt: number | undefined;
   lastError: string;
+  /** What the server gave us in place of the password. */
+  token: string | undefined;
 }
 
 export function newClient(options: ClientOptions, deps: CoreDeps): ClientState {
@@ -129,7 +135,15 @@ export function newClient(options: ClientOptions, deps: CoreDeps): ClientState {
     renegotiateAt: undefined,
     stopAt: undefined,
     lastError: '',
+    token: undefined,
   };
+}
+
+/** Shown in place of the password from now on. */
+export function takeToken(state: ClientState, token: string): void {
+  if (state.options.username === undefined) return;
+  state.token = token;
+  if (state.session !== undefined) state.session.token = token;
 }
 
 /** The remotes in the order to try. */

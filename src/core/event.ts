@@ -30,6 +30,12 @@ export type Event =
   /** Answer to `openSocket`. */
   | { readonly kind: 'socketOpened'; readonly socket: number }
   | { readonly kind: 'socketFailed'; readonly reason: string }
+  /** Answer to `askAuth`; `reason` for our log, `text` for the client. */
+  | {
+      readonly kind: 'authResult';
+      readonly id: number;
+      readonly refused?: { readonly reason: string; readonly text?: string };
+    }
   /** A TCP connection ended, or must end; answered with closeSocket. `drop`: what its peer sent wrong. */
   | {
       readonly kind: 'streamClosed';
@@ -85,6 +91,14 @@ export type Effect =
   /** A new socket with a fresh local port, for one remote; over TCP a connection, in place of one under way. */
   | { readonly kind: 'openSocket'; readonly remote: Endpoint; readonly tcp?: boolean }
   | { readonly kind: 'closeSocket'; readonly socket: number }
+  /** Whether this user name and password are good; authResult answers, at any time. `ip`: where the client is. */
+  | {
+      readonly kind: 'askAuth';
+      readonly id: number;
+      readonly username: string;
+      readonly password: string;
+      readonly ip: Ip;
+    }
   | { readonly kind: 'send'; readonly path: Path; readonly bytes: Uint8Array }
   /** Replaces the one timer of the endpoint; undefined = none. Monotonic milliseconds. */
   | { readonly kind: 'setTimer'; readonly at: number | undefined }

@@ -120,3 +120,7 @@ export const POOL_MEMORY = 4096;
 
 /** Over this time renegotiations are spread that a changed configuration asks for. */
 export const REVERIFY_SPREAD_MS = 10_000;
+/** Logins that wait for an answer. */
+export const AUTH_WAITING_MAX = 64;
+/** How long an answer may take. */
+export const AUTH_ANSWER_S = 60;

@@ -4,7 +4,7 @@
 // own addresses and routes is refused here.
 
 import { contains, formatIp, formatPrefix, network, type Prefix, parsePrefix } from './address.ts';
-import type { ClientState } from './clientstate.ts';
+import { type ClientState, takeToken } from './clientstate.ts';
 import type { CipherName } from './crypto.ts';
 import { deferralMs, installFirst } from './datakeys.ts';
 import { isDrop } from './drop.ts';
@@ -72,6 +72,7 @@ function install(
     return 'no usable data key';
   }
   if (pushed.protocolFlags.has('dyn-tls-crypt')) agreeDynamicWrap(session);
+  if (pushed.authToken !== undefined) takeToken(state, pushed.authToken);
   state.pulled = { pushed, addresses };
   out.network = wantedNetwork(state, pushed, addresses, out);
   state.ccExit = pushed.protocolFlags.has('cc-exit');

@@ -11,6 +11,7 @@ import { REVERIFY_SPREAD_MS } from './limits.ts';
 import { renewNetwork } from './pull.ts';
 import type { ServerOptions, ServerState } from './server.ts';
 import { closePeer, renegotiationTime, type ServerPeer, settlePeer } from './serverpeer.ts';
+import { printable } from './text.ts';
 
 type ConfigChange = Extract<Event, { kind: 'configChange' }>;
 
@@ -25,7 +26,18 @@ export function changeServer(
   out.network = event.options.network;
   reserveAddresses(state, event.peers, out);
   for (const peer of [...state.byId.values()]) {
-    if (event.peers.has(peer.commonName)) admitAnew(state, peer, now, out);
+    const usernames = event.options.login?.usernames;
+    const isGone = peer.username !== undefined && usernames?.has(peer.username) === false;
+    if (isGone)
+      closePeer(
+        state,
+        peer,
+        `user '${printable(peer.username!)}' may not log in any more`,
+        now,
+        out,
+        'AUTH_FAILED',
+      );
+    else if (event.peers.has(peer.commonName)) admitAnew(state, peer, now, out);
     else reschedule(state, peer, before, event.reverify, now, out);
   }
 }

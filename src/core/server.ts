@@ -16,7 +16,9 @@ import {
   type Outbox,
 } from './event.ts';
 import { type Gate, gateDeadline, newGate, tickGate } from './gate.ts';
+import type { ExpectedIdentity } from './identity.ts';
 import { CONTROL_PACKET_RECEIVE_MAX, SHUTDOWN_LINGER_MS } from './limits.ts';
+import type { LoginOptions } from './login.ts';
 import type { WantedNetwork } from './network.ts';
 import { isOccExit } from './options.ts';
 import type { DelReason, PlaneCapabilities, PlaneNotice } from './plane.ts';
@@ -25,6 +27,7 @@ import { changeServer } from './reload.ts';
 import {
   closePeer,
   floatPeer,
+  onAuthResult,
   onPeerDatagram,
   peerKey,
   removePeer,
@@ -33,7 +36,7 @@ import {
   settlePeer,
   tickPeer,
 } from './serverpeer.ts';
-import { isQuiet, sendText } from './session.ts';
+import { isQuiet, type KeyState, sendText } from './session.ts';
 import { onStranger } from './stranger.ts';
 import { decodeHead } from './wire.ts';
 import type { CryptKeys, WrapKeys } from './wrap.ts';
@@ -43,6 +46,8 @@ export interface FixedPeer {
   readonly name: string;
   readonly enabled: boolean;
   readonly commonName: string;
+  /** SHA-256 of its certificate, lower-case hex. */
+  readonly fingerprint?: string;
   readonly addresses: readonly Ip[];
   readonly routes: readonly Prefix[];
 }
@@ -52,6 +57,11 @@ export interface ServerOptions {
   /** tls-crypt-v2: opens the clients' keys. Without another wrapping beside it nothing else is taken. */
   readonly clientKeys?: CryptKeys;
   readonly capabilities: PlaneCapabilities;
+  readonly expected?: ExpectedIdentity;
+  /** Present: clients log in. */
+  readonly login?: LoginOptions;
+  /** A client without a certificate is known by its user name. */
+  readonly namesByLogin?: boolean;
   /** Own addresses with host bits, at most one of each family. */
   readonly addresses: readonly Prefix[];
   readonly peers: readonly FixedPeer[];
@@ -94,6 +104,14 @@ export interface ServerState {
   readonly drops: DropCounters;
   readonly gate: Gate;
   stopAt: number | undefined;
+  /** Logins that wait for an answer, by their number. */
+  readonly logins: Map<
+    number,
+    { readonly peer: ServerPeer; readonly key: KeyState; readonly username: string }
+  >;
+  loginSerial: number;
+  /** Of the tokens; random for each process. */
+  readonly tokenKey: Uint8Array;
 }
 
 export function newServer(options: ServerOptions, deps: CoreDeps): ServerState {
@@ -109,6 +127,9 @@ export function newServer(options: ServerOptions, deps: CoreDeps): ServerState {
     drops: newDropCounters(),
     gate: newGate(deps.random(8)),
     stopAt: undefined,
+    logins: new Map(),
+    loginSerial: 0,
+    tokenKey: deps.random(32),
   };
 }
 
@@ -164,6 +185,8 @@ function handle(state: ServerState, event: Event, now: number, out: Outbox): voi
         settlePeer(peer, now, out);
       }
       return;
+    case 'authResult':
+      return onAuthResult(state, event, now, out);
     case 'streamClosed':
       return onStreamClosed(state, event, now, out);
     case 'configChange':

@@ -13,9 +13,10 @@ import {
   keysDeadline,
   tickKeys,
 } from './datakeys.ts';
-import { earlier, notify, type Outbox } from './event.ts';
+import { type Event, earlier, notify, type Outbox } from './event.ts';
 import { mayReport } from './gate.ts';
 import { CLOSE_DELAY_S, PUSH_REPEAT_S } from './limits.ts';
+import { beginLogin } from './login.ts';
 import { releaseAddress } from './pool.ts';
 import type { ServerState } from './server.ts';
 import {
@@ -49,6 +50,9 @@ export interface ServerPeer {
   commonName: string;
   vpnIps: readonly Ip[];
   routes: readonly Prefix[];
+  /** Logged in as. */
+  username: string | undefined;
+  token: string | undefined;
   keys: DataKeys | undefined;
   pushReplies: readonly string[];
   pushedAt: number | undefined;
@@ -82,6 +86,7 @@ export function openPeer(
         handWindowMs: options.handWindowS * 1000,
         ipOverhead: headersOf(path),
         introduce: { options: (path.tcp && options.occTcp) || options.occ, peerInfo: '' },
+        ...(options.expected && { expected: options.expected }),
       },
       deps,
       localSid.slice(),
@@ -97,6 +102,8 @@ export function openPeer(
     commonName: '',
     vpnIps: [],
     routes: [],
+    username: undefined,
+    token: undefined,
     keys: undefined,
     pushReplies: [],
     pushedAt: undefined,
@@ -195,6 +202,31 @@ export function renegotiatePeer(peer: ServerPeer, now: number, out: Outbox): voi
 }
 
 function onKeyMethod(state: ServerState, peer: ServerPeer, key: KeyState, now: number, out: Outbox): void {
+  const step = beginLogin(state, peer, key, out);
+  if (step === 'asked') return;
+  if (step !== 'accepted') return closePeer(state, peer, step.reason, now, out, step.text);
+  letIn(state, peer, key, now, out);
+}
+
+/** The answer to a login: the client goes on where it stood, if it still stands there. */
+export function onAuthResult(
+  state: ServerState,
+  event: Extract<Event, { kind: 'authResult' }>,
+  now: number,
+  out: Outbox,
+): void {
+  const waiting = state.logins.get(event.id);
+  if (waiting === undefined) return;
+  state.logins.delete(event.id);
+  const { peer, key } = waiting;
+  if (peer.state === 'closing' || peer.session.current !== key || key.phase !== 'confirm') return;
+  const { refused } = event;
+  if (refused !== undefined) closePeer(state, peer, refused.reason, now, out, refused.text ?? 'AUTH_FAILED');
+  else letIn(state, peer, key, now, out);
+  settlePeer(peer, now, out);
+}
+
+function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number, out: Outbox): void {
   const identity = identify(state, key);
   if ('reason' in identity) return closePeer(state, peer, identity.reason, now, out, identity.text);
   if (key.keyId !== 0) {
@@ -208,6 +240,7 @@ function onKeyMethod(state: ServerState, peer: ServerPeer, key: KeyState, now: n
   }
   peer.name = identity.name;
   peer.commonName = identity.commonName;
+  if (state.options.login !== undefined) peer.username = key.remote?.username;
   const here = pathKey(peer.path);
   for (const other of state.byId.values()) {
     const isSame = other.commonName === peer.commonName && !state.options.duplicateCn;
@@ -288,6 +321,7 @@ export function floatPeer(state: ServerState, peer: ServerPeer, path: Path, out:
 export function removePeer(state: ServerState, peer: ServerPeer, out: Outbox): void {
   closeSession(peer.session);
   state.gate.halfOpen.delete(peer);
+  for (const [id, waiting] of state.logins) if (waiting.peer === peer) state.logins.delete(id);
   state.peers.delete(peerKey(peer.path, peer.session.remoteSid!));
   const { socket, tcp } = peer.path;
   if (tcp !== true) return;

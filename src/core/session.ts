@@ -6,6 +6,7 @@
 import { readEarlyRequests } from './clientkey.ts';
 import { type Drop, drop, isDrop } from './drop.ts';
 import { type CoreDeps, earlier } from './event.ts';
+import { checkIdentity, type ExpectedIdentity } from './identity.ts';
 import { decodeKeyMethod2, encodeKeyMethod2, type KeyMethod2, type KeySource } from './keymethod.ts';
 import { CONTROL_PACKET_RECEIVE_MAX, EARLY_NEGOTIATION_ID, RENEGOTIATIONS_PER_MINUTE } from './limits.ts';
 import {
@@ -35,6 +36,8 @@ export interface SessionOptions {
   readonly ipOverhead: number;
   /** What our key method 2 message says beside the key source. */
   readonly introduce: Pick<KeyMethod2, 'options' | 'peerInfo' | 'username' | 'password'>;
+  /** What the other end must be beyond what TLS verifies; before anything is said to it. */
+  readonly expected?: ExpectedIdentity;
 }
 
 /**
@@ -74,6 +77,8 @@ export interface Session {
   previous: KeyState | undefined;
   /** Whether anything authentic came from the peer. */
   heard: boolean;
+  /** Sent in place of the password from now on (auth-token). */
+  token: string | undefined;
   /** Renegotiations the peer started in the current minute. */
   readonly asked: { since: number; count: number };
 }
@@ -124,6 +129,7 @@ export function openClientSession(options: SessionOptions, deps: CoreDeps, now: 
     current: newKey({ options, deps }, 0, 0, now),
     previous: undefined,
     heard: false,
+    token: undefined,
     asked: { since: now, count: 0 },
   };
   const opcode = hasKey ? OPCODE.hardResetClientV3 : OPCODE.hardResetClientV2;
@@ -158,6 +164,7 @@ export function openServerSession(
     current,
     previous: undefined,
     heard: true,
+    token: undefined,
     asked: { since: now, count: 0 },
   };
 }
@@ -271,6 +278,9 @@ function advance(session: Session, key: KeyState, now: number, outcomes: Outcome
   if (status === 'failed') return fail(key, key.tls.error(), outcomes);
   if (status === 'handshake') return;
   if (key.phase === 'tls') {
+    const { expected } = session.options;
+    const stranger = expected && checkIdentity(expected, key.tls.peerCertificate());
+    if (stranger !== undefined) return fail(key, stranger, outcomes);
     key.phase = 'keyMethod';
     if (session.options.role === 'client') introduce(session, key);
   }
@@ -308,7 +318,8 @@ function confirm(session: Session, key: KeyState, now: number, outcomes: Outcome
 
 /** Writes our key method 2 message; a server calls it to accept the client's. */
 export function introduce(session: Session, key: KeyState): void {
-  const message = encodeKeyMethod2({ source: key.source, ...session.options.introduce });
+  const token = session.token === undefined ? {} : { password: session.token };
+  const message = encodeKeyMethod2({ source: key.source, ...session.options.introduce, ...token });
   key.introduced = key.tls.write(message);
   message.fill(0);
 }

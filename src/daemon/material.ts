@@ -2,15 +2,22 @@
 // The files a tunnel names: read, checked, and turned into what TLS and the core need. Every problem is one line
 // that names the option and the file.
 
-import { toHex } from '../core/bytes.ts';
+import { decodeUtf8, toHex } from '../core/bytes.ts';
 import { type Host, isFailure, type TlsContext } from '../host/host.ts';
 import type { ClientConfig, Problem, ServerConfig } from '../uci/config.ts';
 import { readWrapFiles, type WrapFiles } from './wrapfiles.ts';
 
 export interface Material extends WrapFiles {
   readonly tls: TlsContext;
+  /** A client's user name and password. */
+  readonly login?: Login;
   /** SHA-256 of each file's content by the option that names it, hexadecimal. */
   readonly digests: ReadonlyMap<string, string>;
+}
+
+export interface Login {
+  readonly username: string;
+  readonly password: string;
 }
 
 type Tunnel = ServerConfig | ClientConfig;
@@ -67,12 +74,41 @@ export function loadMaterial(
     problems.push(problem(place, option, 'error', rule)),
   );
   // With a file missing the rest is still looked at: one run of `check` names everything.
-  const hasPair = contents.has('cert') && contents.has('key');
-  const tls = hasPair ? openTls(host, place, contents, problems) : undefined;
+  const isWhole =
+    (tunnel.cert === undefined || contents.has('cert')) && (tunnel.key === undefined || contents.has('key'));
+  const login = tunnel.role === 'client' ? readLogin(place, tunnel, contents, problems) : undefined;
+  if (login === 'bad') isComplete = false;
+  const tls = isWhole ? openTls(host, place, contents, problems) : undefined;
   for (const bytes of contents.values()) bytes.fill(0);
-  if (isComplete && wrap !== undefined && tls !== undefined) return { ...wrap, tls, digests };
+  if (isComplete && wrap !== undefined && tls !== undefined) {
+    return { ...wrap, tls, digests, ...(login && login !== 'bad' && { login }) };
+  }
   tls?.close();
   return undefined;
+}
+
+/** From the section, or from a file of two lines. */
+function readLogin(
+  place: Place,
+  tunnel: ClientConfig,
+  contents: ReadonlyMap<string, Uint8Array>,
+  problems: Problem[],
+): Login | 'bad' | undefined {
+  const { username, password } = tunnel;
+  if (username !== undefined && password !== undefined) return { username, password };
+  const bytes = contents.get('auth_user_pass');
+  if (bytes === undefined) return undefined;
+  const [first = '', second = ''] = decodeUtf8(bytes).split(/\r?\n/);
+  if (first !== '' && second !== '') return { username: first, password: second };
+  problems.push(
+    problem(
+      place,
+      'auth_user_pass',
+      'error',
+      'must have a line with the user name and one with the password',
+    ),
+  );
+  return 'bad';
 }
 
 function openTls(
@@ -92,11 +128,12 @@ function openTls(
     ...part('cert', 'cert'),
     ...part('key', 'key'),
     ...part('extraCerts', 'extra_certs'),
+    ...part('crl', 'crl'),
     versionMin: tunnel.tlsVersionMin,
     ...(tunnel.tlsCipher === undefined ? {} : { cipherList: tunnel.tlsCipher }),
     ...(tunnel.tlsCiphersuites === undefined ? {} : { cipherSuites: tunnel.tlsCiphersuites }),
     ...(tunnel.tlsGroups === undefined ? {} : { groups: tunnel.tlsGroups }),
-    verifyPeer: 'require',
+    verifyPeer: tunnel.role === 'server' ? tunnel.verifyClientCert : 'require',
     ...(tunnel.remoteCertTls === 'none' ? {} : { remoteCertTls: tunnel.remoteCertTls }),
   });
   if (isTlsContext(context)) return checkLifetime(host, place, context, problems);

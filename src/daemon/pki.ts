@@ -203,7 +203,8 @@ export function exportPeer(host: Host, target: PkiTarget, request: ExportRequest
     cert: identity.certificate,
     key: identity.key,
     ...(material.wrap && { wrap: material.wrap }),
-    hasLogin: false,
+    hasLogin: server.auth !== 'none',
+    ...(server.users.some(user => user.totpSecret !== undefined) && { challenge: 'One-time code' }),
   });
   identity.key.fill(0);
   return text;
@@ -234,6 +235,8 @@ function serverMaterial(
     const bytes = host.files.read(path);
     return isFailure(bytes) ? refusal(`${path}: ${bytes.text}`) : bytes;
   };
+  if (server.ca === undefined || server.cert === undefined)
+    return refusal(`server '${server.name}' has no ca`);
   const ca = read(server.ca);
   const cert = read(server.cert);
   if (isRefusal(ca)) return ca;

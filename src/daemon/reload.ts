@@ -29,7 +29,11 @@ export function planReload(before: Usable, after: Usable): ReloadPlan {
   if (before.config.role !== after.config.role) {
     return { changes: [after.config.role], cost: 'restart', peers: new Set(), reverify: false };
   }
-  const { options, peers } = diffTunnel(before.config, after.config);
+  const { options: own, peers } = diffTunnel(before.config, after.config);
+  const options = [...own];
+  const users = (config: ServerConfig | ClientConfig): string =>
+    JSON.stringify(config.role === 'server' ? config.users.map(({ line: _, ...user }) => user) : []);
+  if (users(before.config) !== users(after.config)) options.push({ option: 'users', cost: 'live' });
   const named = new Set(options.map(({ option }) => option));
   const contents = fileChanges(before, after).filter(({ option }) => !named.has(option));
   const changed: PeerConfig[] = [

@@ -8,6 +8,7 @@ import { type Bus, createBus } from '../ubus/bus.ts';
 import { listenUbus } from '../ubus/listen.ts';
 import { createUbusServer, type ServedObject } from '../ubus/server.ts';
 import { formatProblem, type Problem } from '../uci/config.ts';
+import { Authenticator } from './authenticate.ts';
 import { waitForTime } from './clock.ts';
 import { controlObject } from './control.ts';
 import { openGround, removeLeftGround } from './kernel.ts';
@@ -161,6 +162,7 @@ class TunnelProcess {
       bus: this.#bus,
       runDirectory: this.#options.runDirectory,
       planesOff: choice.off,
+      ...(config.role === 'server' && { authenticator: new Authenticator(this.#host, this.#bus, config) }),
       ...(ground && { ground }),
       ...(native && { native }),
       onBroken: reason => this.#startAgain(reason),

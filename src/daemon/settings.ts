@@ -3,7 +3,9 @@
 
 import { formatIp } from '../core/address.ts';
 import type { ClientOptions } from '../core/clientstate.ts';
+import type { ExpectedIdentity, ExpectedName } from '../core/identity.ts';
 import { TUN_MTU_MAX } from '../core/limits.ts';
+import type { LoginOptions } from '../core/login.ts';
 import type { WantedNetwork, WantedRoute } from '../core/network.ts';
 import { buildOptions } from '../core/options.ts';
 import {
@@ -19,6 +21,7 @@ import {
 import type { PlaneCapabilities } from '../core/plane.ts';
 import type { ServerOptions } from '../core/server.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
+import type { Login } from './material.ts';
 import { VERSION } from './version.ts';
 import type { WrapFiles } from './wrapfiles.ts';
 
@@ -33,6 +36,36 @@ function occ(config: ServerConfig | ClientConfig, transport: 'udp' | 'tcp'): str
   });
 }
 
+/** `name:...`, `name-prefix:...` or a whole subject. */
+function expectedName(text: string): ExpectedName {
+  const match = /^(subject|name|name-prefix):(.*)$/s.exec(text);
+  return match === null
+    ? { type: 'subject', text }
+    : { type: match[1] as ExpectedName['type'], text: match[2]! };
+}
+
+const plainFingerprint = (text: string): string => text.replace(/:/g, '').toLowerCase();
+
+/** What the certificate of the other side must be; on a server without `ca` also one of its peers' will do. */
+function expected(config: ServerConfig | ClientConfig): ExpectedIdentity | undefined {
+  const { peerFingerprint, verifyX509Name, ca } = config;
+  const peers =
+    config.role === 'server' && ca === undefined ? config.peers.flatMap(peer => peer.fingerprint ?? []) : [];
+  const fingerprints = new Set([...peerFingerprint, ...peers].map(plainFingerprint));
+  const byFingerprint = ca === undefined || peerFingerprint.length > 0;
+  if (!byFingerprint && verifyX509Name === undefined) return undefined;
+  return {
+    ...(byFingerprint && { fingerprints }),
+    ...(verifyX509Name !== undefined && { name: expectedName(verifyX509Name) }),
+  };
+}
+
+function login(config: ServerConfig): LoginOptions | undefined {
+  if (config.auth === 'none') return undefined;
+  if (config.auth === 'ubus') return {};
+  return { usernames: new Set(config.users.filter(user => user.enabled).map(user => user.name)) };
+}
+
 export function serverOptions(
   config: ServerConfig,
   { wrap, clientKeys }: WrapFiles,
@@ -44,15 +77,21 @@ export function serverOptions(
     ...(config.redirectGateway ? [redirectOption(config)] : []),
     ...config.pushOption,
   ];
+  const identity = expected(config);
+  const logins = login(config);
   return {
     wrap,
     ...(clientKeys && { clientKeys }),
+    ...(identity && { expected: identity }),
+    ...(logins && { login: logins }),
+    namesByLogin: config.verifyClientCert !== 'require',
     capabilities,
     addresses: config.address,
     peers: config.peers.map(peer => ({
       name: peer.name,
       enabled: peer.enabled,
       commonName: peer.commonName,
+      ...(peer.fingerprint !== undefined && { fingerprint: plainFingerprint(peer.fingerprint) }),
       addresses: peer.address,
       routes: peer.route,
     })),
@@ -127,11 +166,14 @@ const FAMILY = { udp: 0, udp4: 4, udp6: 6, tcp: 0, tcp4: 4, tcp6: 6 } as const;
 
 export function clientOptions(
   config: ClientConfig,
-  { wrap }: WrapFiles,
+  { wrap, login: ours }: WrapFiles & { readonly login?: Login },
   capabilities: PlaneCapabilities,
 ): ClientOptions {
+  const identity = expected(config);
   return {
     wrap,
+    ...(identity && { expected: identity }),
+    ...ours,
     capabilities,
     remotes: config.remote.map(({ host, port, proto }) => ({
       host,

@@ -19,6 +19,7 @@ import { NATIVE_PEERS_MAX, NativePlane } from '../plane/native.ts';
 import type { PacketPlane, PlaneUnavailable } from '../plane/plane.ts';
 import type { Bus } from '../ubus/bus.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
+import type { Authenticator } from './authenticate.ts';
 import { createDropReport, type DropReport } from './dropreport.ts';
 import { clientEndpoint, type Endpoint, serverEndpoint } from './endpoint.ts';
 import type { Log } from './log.ts';
@@ -47,6 +48,8 @@ export interface TunnelParts {
   readonly ground?: KernelGround;
   /** Present: data packets are the shim's, on this device. Owned by the tunnel from now on. */
   readonly native?: NativeGround;
+  /** Of a server: answers logins. */
+  readonly authenticator?: Authenticator;
   /** The data plane is gone and will not come back. */
   readonly onBroken: (reason: string) => void;
   /** Everything is closed. */
@@ -290,6 +293,7 @@ class RunningTunnel implements Tunnel {
     this.sockets.setConfig(config);
     if (config.role === 'server') {
       const { peers, reverify } = plan;
+      this.#parts.authenticator?.change(config);
       const options = serverOptions(config, material, capabilities);
       this.dispatch({ kind: 'configChange', role: 'server', options, peers, reverify });
     } else {
@@ -335,6 +339,12 @@ class RunningTunnel implements Tunnel {
           else this.dispatch({ kind: 'resolved', addresses: answer });
         });
         return;
+      case 'askAuth': {
+        const { id } = effect;
+        return this.#parts.authenticator?.ask(effect, refused =>
+          this.dispatch({ kind: 'authResult', id, ...(refused && { refused }) }),
+        );
+      }
       case 'openSocket':
         return this.sockets.open(effect.remote, effect.tcp === true);
       case 'closeSocket':

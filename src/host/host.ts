@@ -230,6 +230,8 @@ export interface TlsOptions {
   readonly cert?: Uint8Array;
   readonly key?: Uint8Array;
   readonly extraCerts?: Uint8Array;
+  /** PEM; several lists allowed. */
+  readonly crl?: Uint8Array;
   /** '1.2' or '1.3'. */
   readonly versionMin: string;
   readonly versionMax?: string;
@@ -251,6 +253,7 @@ export interface TlsFailure {
     | 'cert'
     | 'key'
     | 'extra_certs'
+    | 'crl'
     | 'tls_version_min'
     | 'tls_cipher'
     | 'tls_ciphersuites'
@@ -316,6 +319,8 @@ export interface Host {
   readonly loop: Loop;
   readonly files: Files;
   readonly privateKeys: PrivateKeys;
+  /** crypt(3) with the salt and method of `setting`; undefined: it knows no such method. Takes milliseconds. */
+  hashPassword(password: string, setting: string): string | undefined;
   monotonicMs(): number;
   /** Seconds since 1970; certificates and the replay id of wrapped packets only. */
   wallS(): number;

@@ -118,6 +118,9 @@ export interface RawShim {
   error_text(errno: number): string;
   random_bytes(length: number): Uint8Array | Status;
 
+  /** crypt(3). */
+  password_hash(password: string, setting: string): string | Status;
+
   aead_key(cipher: string, key: Uint8Array): Handle | Status;
   aead_close(aead: Handle): Status;
   aead_seal(aead: Handle, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array | Status;
@@ -145,6 +148,7 @@ export interface RawShim {
     groups: string | undefined,
     verify: number,
     remoteCertTls: number,
+    crl: Uint8Array | undefined,
   ): Handle | Status | string;
   tls_context_close(context: Handle): Status;
   tls_context_not_after(context: Handle): number;

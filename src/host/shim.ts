@@ -63,6 +63,11 @@ export function shimHost(runtime: Runtime): Host {
     loop,
     files: new ShimFiles(shim),
     privateKeys: shimPrivateKeys(shim),
+    hashPassword: (password, setting) => {
+      if (password.includes('\0') || setting.includes('\0')) return undefined;
+      const hash = shim.password_hash(password, setting);
+      return typeof hash === 'string' ? hash : undefined;
+    },
     monotonicMs,
     wallS: () => shim.clock_wall(),
     openUdp: options => openUdp(shim, options),

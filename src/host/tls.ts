@@ -123,6 +123,7 @@ export function openTlsContext(shim: RawShim, options: TlsOptions): TlsContext |
     options.groups,
     VERIFY.indexOf(options.verifyPeer),
     options.remoteCertTls === undefined ? NO_ROLE : ROLES.indexOf(options.remoteCertTls),
+    options.crl,
   );
   if (typeof made === 'number') return new ShimTlsContext(shim, demand(shim, 'tls_context', made));
   const space = made.indexOf(' ');

@@ -202,6 +202,7 @@ export class NativePlane implements PacketPlane {
   readonly #serials = new Map<number, number>();
   #lookAt = 0;
   #isClosed = false;
+  #counts: readonly number[] = [];
 
   constructor({ mode, engine, sink, isThreaded, peersMax }: NativePlaneParts) {
     this.#mode = mode;
@@ -295,7 +296,9 @@ export class NativePlane implements PacketPlane {
   }
 
   drops(): Readonly<Record<DropReason, number>> {
-    const counts = this.#isClosed ? [] : this.#engine.show();
+    // What was counted stays counted.
+    if (!this.#isClosed) this.#counts = this.#engine.show();
+    const counts = this.#counts;
     return Object.fromEntries(DROP_REASONS.map((reason, i) => [reason, counts[i] ?? 0])) as Record<
       DropReason,
       number

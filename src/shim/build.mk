@@ -3,7 +3,7 @@
 # instead) and build/shim.node; each once more under build/asan with the address and undefined sanitizers, and
 # all that again with Mbed TLS for OpenSSL under build/mbedtls.
 
-SHIM_PARTS := handle address socket loop udp tcp tun netlink stream files resolve process crypto tls \
+SHIM_PARTS := handle address socket loop udp tcp tun netlink stream files resolve process password crypto tls \
 	plane plane_peer_commands plane_events plane_table plane_packet plane_segment plane_coalesce plane_send plane_stream plane_io
 TLS_BODY := crypto tls context certificate pkey
 QUICKJS_PARTS := quickjs dtoa libregexp libunicode cutils
@@ -54,7 +54,7 @@ endef
 
 define shim_flavour
 $(1)_parts := $(SHIM_PARTS) $(TLS_BODY:%=%_$(4))
-$(1)_libs := $(if $(filter openssl,$(4)),-lssl -lcrypto,$(1)/libmbedtls.a)
+$(1)_libs := $(if $(filter openssl,$(4)),-lssl -lcrypto,$(1)/libmbedtls.a) -lcrypt
 $(1)_flags := $(2) $(if $(filter mbedtls,$(4)),$(MBEDTLS_CFLAGS))
 
 $(1)/o/mbedtls/%.o: src/shim/mbedtls_config.h $(MBEDTLS)/.done

@@ -63,6 +63,16 @@ static bool read_certificates(mbedtls_x509_crt *list, struct tls_bytes pem)
 	return good;
 }
 
+static bool load_revocations(struct tls_context *context, struct tls_bytes pem, struct tls_problem *problem)
+{
+	uint8_t *copy = terminated(pem);
+	bool good = copy && strstr((char *)copy, "-----BEGIN X509 CRL-----") &&
+		    mbedtls_x509_crl_parse(&context->crl, copy, pem.length + 1) == 0;
+
+	free(copy);
+	return good || refuse(problem, "crl", "not a PEM revocation list");
+}
+
 static bool load_key(struct tls_context *context, struct tls_bytes pem, struct tls_problem *problem)
 {
 	uint8_t *copy = terminated(pem);
@@ -291,10 +301,13 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct tl
 	mbedtls_ssl_config_init(&context->config);
 	mbedtls_x509_crt_init(&context->ca);
 	mbedtls_x509_crt_init(&context->own);
+	mbedtls_x509_crl_init(&context->crl);
 	mbedtls_pk_init(&context->key);
 	context->ciphers = calloc(CIPHERS_MAX + 1, sizeof(*context->ciphers));
 	context->groups = calloc(GROUPS_COUNT + 1, sizeof(*context->groups));
 	if (!context->ciphers || !context->groups || !set_protocol(context, options, problem))
+		goto failed;
+	if (options->crl.data && !load_revocations(context, options->crl, problem))
 		goto failed;
 	if (context->has_ca) {
 		if (!read_certificates(&context->ca, options->ca)) {
@@ -302,7 +315,7 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct tl
 			goto failed;
 		}
 		/* A server tells which authorities it believes, as OpenVPN's does. */
-		mbedtls_ssl_conf_ca_chain(&context->config, &context->ca, NULL);
+		mbedtls_ssl_conf_ca_chain(&context->config, &context->ca, options->crl.data ? &context->crl : NULL);
 	}
 	if (load_identity(context, options, problem))
 		return context;
@@ -318,6 +331,7 @@ void context_release(struct tls_context *context)
 	mbedtls_ssl_config_free(&context->config);
 	mbedtls_x509_crt_free(&context->ca);
 	mbedtls_x509_crt_free(&context->own);
+	mbedtls_x509_crl_free(&context->crl);
 	mbedtls_pk_free(&context->key);
 	free(context->ciphers);
 	free(context->groups);

@@ -76,6 +76,26 @@ static bool load_ca(struct tls_context *context, struct tls_bytes pem, struct tl
 	return good || refuse_reason(problem, "ca", "not usable");
 }
 
+static bool load_revocations(struct tls_context *context, struct tls_bytes pem, struct tls_problem *problem)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(context->ssl);
+	BIO *bio = pem.length <= PEM_MAX ? BIO_new_mem_buf(pem.data, pem.length) : NULL;
+	X509_CRL *list;
+	int count = 0;
+
+	while (bio && (list = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL))) {
+		count += X509_STORE_add_crl(store, list) == 1;
+		X509_CRL_free(list);
+	}
+	BIO_free(bio);
+	/* Broken PEM must not pass for an empty list. */
+	if (count == 0 || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		return refuse(problem, "crl", "not a PEM revocation list");
+	ERR_clear_error();
+	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+	return true;
+}
+
 static bool load_chain(struct tls_context *context, STACK_OF(X509) *list, int first, const char *option,
 		       struct tls_problem *problem)
 {
@@ -194,6 +214,7 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct tl
 	context->ssl = SSL_CTX_new(options->role == TLS_SERVER ? TLS_server_method() : TLS_client_method());
 	if (!context->ssl || !set_protocol(context->ssl, options, problem) ||
 	    (context->has_ca && !load_ca(context, options->ca, problem)) ||
+	    (options->crl.data && !load_revocations(context, options->crl, problem)) ||
 	    !load_identity(context, options, problem)) {
 		tls_context_free(context);
 		ERR_clear_error();

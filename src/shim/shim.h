@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SHIM_ARGUMENTS_MAX 12
+#define SHIM_ARGUMENTS_MAX 13
 
 /* One converted argument. An absent optional argument has data (or text) NULL. */
 union shim_value {
@@ -57,7 +57,7 @@ extern const struct shim_entry *const shim_tables[];
 
 extern const struct shim_entry shim_loop[], shim_udp[], shim_tcp[], shim_tun[], shim_netlink[], shim_stream[],
 	shim_files[], shim_resolve[], shim_process[], shim_crypto[], shim_pkey[],
-	shim_tls[], shim_plane[];
+	shim_tls[], shim_plane[], shim_password[];
 
 /* Bodies are in the binding. A fresh Uint8Array of `length` bytes to fill before returning; NULL: no memory. */
 uint8_t *shim_result_bytes(struct shim_call *call, size_t length);

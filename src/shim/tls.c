@@ -27,6 +27,7 @@ static int64_t tls_open_context(struct shim_call *call)
 		.groups = in[9].text,
 		.verify = in[10].number,
 		.remote_cert_tls = in[11].number,
+		.crl = { in[12].bytes.data, in[12].bytes.length },
 	};
 	char line[TLS_TEXT_MAX + 32];
 	struct tls_context *context;
@@ -229,7 +230,7 @@ static int64_t export_key(struct shim_call *call)
 const struct shim_entry shim_tls[] = {
 	{ "tls_context", tls_open_context,
 	  "i:role B:ca B:cert B:key B:extraCerts s:versionMin S:versionMax S:cipherList S:cipherSuites S:groups "
-	  "i:verify i:remoteCertTls" },
+	  "i:verify i:remoteCertTls B:crl" },
 	{ "tls_context_close", tls_close_context, "i:context" },
 	{ "tls_context_not_after", tls_not_after, "i:context" },
 	{ "tls_open", tls_open_session, "i:context" },

@@ -27,7 +27,8 @@ struct tls_bytes {
 /* Absent bytes and texts are NULL. Borrowed until tls_context_new returns. */
 struct tls_options {
 	enum tls_role role;
-	struct tls_bytes ca, cert, key, extra_certs;
+	/* Without `ca` any chain passes: the caller decides by the fingerprint. `crl`: PEM, several allowed. */
+	struct tls_bytes ca, cert, key, extra_certs, crl;
 	const char *version_min, *version_max, *cipher_list, *cipher_suites, *groups;
 	enum tls_verify verify;
 	/* Whose extended key usage the peer's leaf must carry, beside keyUsage. */

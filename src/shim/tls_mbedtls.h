@@ -21,6 +21,7 @@ struct tls_context {
 	int64_t not_after;
 	mbedtls_ssl_config config;
 	mbedtls_x509_crt ca, own;
+	mbedtls_x509_crl crl;
 	mbedtls_pk_context key;
 	/* Lists that the configuration points to, each ended by 0. */
 	int *ciphers;

@@ -10,9 +10,8 @@ import type { Problem } from './problem.ts';
 import { Report } from './problem.ts';
 import { camelCase, isSectionType, optionsOf } from './schema.ts';
 import type { ConfigDefaults, Draft } from './section.ts';
-import { readSection, refuse, reportUnknownSection } from './section.ts';
-import { checkPeers, checkTunnel, checkTunnels } from './validate.ts';
-import { NOT_YET } from './values.ts';
+import { readSection, reportUnknownSection } from './section.ts';
+import { checkAuthorities, checkPeers, checkTunnel, checkTunnels, checkUsers } from './validate.ts';
 
 export type { Problem } from './problem.ts';
 export { formatProblem } from './problem.ts';
@@ -48,9 +47,16 @@ export interface TunnelConfig {
   readonly device: string;
   readonly dataPlane: 'auto' | 'kernel' | 'native' | 'js';
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
+  /** This or fingerprints. */
+  readonly ca?: string;
+  /** Both or neither; a server always has them. */
+  readonly cert?: string;
+  readonly key?: string;
+  readonly crl?: string;
+  /** SHA-256, 64 hex digits each. */
+  readonly peerFingerprint: readonly string[];
+  /** `TYPE:TEXT`, or a whole subject. */
+  readonly verifyX509Name?: string;
   readonly extraCerts?: string;
   readonly remoteCertTls: 'none' | 'server' | 'client';
   readonly tlsAuth?: string;
@@ -97,7 +103,11 @@ export interface ServerConfig extends TunnelConfig {
   readonly proto: readonly Proto[];
   /** Own addresses with host bits: at most one IPv4 and one IPv6, at least one in all. */
   readonly address: readonly Prefix[];
-  readonly verifyClientCert: 'require';
+  readonly verifyClientCert: 'require' | 'optional' | 'none';
+  readonly auth: 'none' | 'users' | 'ubus';
+  readonly authMethod?: string;
+  /** Enabled or not; names are distinct. */
+  readonly users: readonly UserConfig[];
   readonly clientToClient: false;
   readonly blockLan: false;
   readonly redirectGateway: boolean;
@@ -120,6 +130,9 @@ export interface ClientConfig extends TunnelConfig {
   /** At least one; in the order of the file. */
   readonly remote: readonly Remote[];
   readonly remoteRandom: boolean;
+  readonly username?: string;
+  readonly password?: string;
+  readonly authUserPass?: string;
   /** Networks to route into the tunnel whatever the server pushes; host bits clear. */
   readonly route: readonly Prefix[];
   readonly routeNopull: boolean;
@@ -142,10 +155,23 @@ export interface PeerConfig {
   readonly enabled: boolean;
   readonly tunnel: string;
   readonly commonName: string;
+  readonly fingerprint?: string;
   /** Fixed tunnel addresses, at most one of each family; all lie in the server's subnets. */
   readonly address: readonly Ip[];
   /** Networks behind the peer; host bits clear. */
   readonly route: readonly Prefix[];
+}
+
+export interface UserConfig {
+  /** To log in with. */
+  readonly name: string;
+  readonly line: number;
+  readonly enabled: boolean;
+  readonly tunnel: string;
+  /** Of crypt(3). */
+  readonly passwordHash: string;
+  /** Base32. */
+  readonly totpSecret?: string;
 }
 
 export interface Config {
@@ -176,10 +202,12 @@ export function readConfig(file: string, bytes: Uint8Array, defaults: ConfigDefa
   for (const draft of tunnels) checkTunnel(report, draft);
   checkTunnels(report, tunnels);
   checkPeers(report, drafts);
-  for (const draft of drafts) if (draft.type === 'user') refuse(report, draft, NOT_YET);
+  checkAuthorities(report, drafts);
+  checkUsers(report, drafts);
 
   const good = drafts.filter(draft => !draft.bad);
   const peers = good.filter(draft => draft.type === 'peer').map(draft => record<PeerConfig>(draft, {}));
+  const users = good.filter(draft => draft.type === 'user').map(draft => record<UserConfig>(draft, {}));
   const byTunnel = new Map<string, PeerConfig[]>();
   for (const peer of peers) {
     const others = byTunnel.get(peer.tunnel);
@@ -190,7 +218,10 @@ export function readConfig(file: string, bytes: Uint8Array, defaults: ConfigDefa
   const clients = good.filter(draft => draft.type === 'client');
   return freeze({
     servers: servers.map(draft =>
-      tunnel<ServerConfig>(draft, { peers: byTunnel.get(draft.section.name) ?? [] }),
+      tunnel<ServerConfig>(draft, {
+        peers: byTunnel.get(draft.section.name) ?? [],
+        users: users.filter(user => user.tunnel === draft.section.name),
+      }),
     ),
     clients: clients.map(draft => tunnel<ClientConfig>(draft, {})),
     problems: report.problems(),

@@ -89,7 +89,6 @@ const text = (max: number): ValueType => ({ kind: 'text', max });
 const DAY = 86_400;
 const PUBLIC = { file: 'public' } as const;
 const SECRET_FILE = { file: 'secret' } as const;
-const NEEDED = { file: 'public', required: true } as const;
 
 export const OPTIONS: readonly OptionRow[] = [
   ...group(
@@ -143,22 +142,20 @@ export const OPTIONS: readonly OptionRow[] = [
   ...group(
     BOTH,
     'new sessions',
-    option('ca', PATH, 'PEM file with the certificate authority that signs the other side.', NEEDED),
-    option('cert', PATH, 'PEM file with the own certificate.', NEEDED),
-    option('key', PATH, 'PEM file with the private key of the certificate.', {
-      file: 'secret',
-      required: true,
-    }),
+    option('ca', PATH, 'PEM file with the certificate authority that signs the other side.', PUBLIC),
+    option('cert', PATH, 'PEM file with the own certificate.', PUBLIC),
+    option('key', PATH, 'PEM file with the private key of the certificate.', SECRET_FILE),
     option('extra_certs', PATH, 'PEM file with intermediate certificates to send along.', PUBLIC),
-    option('crl', PATH, 'PEM file with revoked certificates.', { ...PUBLIC, later: true }),
+    option('crl', PATH, 'PEM file with revoked certificates.', PUBLIC),
     option('pkcs12', PATH, 'PKCS #12 file in place of ca, cert and key.', { ...SECRET_FILE, later: true }),
     option('peer_fingerprint', FINGERPRINT, 'SHA-256 fingerprint of a certificate to accept.', {
       list: true,
-      later: true,
     }),
-    option('verify_x509_name', text(256), 'Name that the certificate of the other side must carry.', {
-      later: true,
-    }),
+    option(
+      'verify_x509_name',
+      text(280),
+      "Subject of the other side's certificate, or with name: or name-prefix: in front its common name.",
+    ),
     option('tls_auth', PATH, 'Static key file that signs control packets.', SECRET_FILE),
     option('key_direction', words('0', '1'), 'Which half of the tls_auth key this side uses to send.'),
     option(
@@ -257,14 +254,14 @@ export const OPTIONS: readonly OptionRow[] = [
     }),
     option(
       'verify_client_cert',
-      { kind: 'enum', words: ['require'], later: ['optional', 'none'] },
+      words('require', 'optional', 'none'),
       'Whether a peer must show a certificate.',
       { default: 'require' },
     ),
     option('auth', words('none', 'users', 'ubus'), 'Who checks user names and passwords.', {
       default: 'none',
-      later: true,
     }),
+    option('auth_method', text(128), 'With auth ubus: object and method to ask, such as radius.login check.'),
     option('push_route', NETWORK, 'Network that peers shall reach through the tunnel.', { list: true }),
     option('push_dns', ADDRESS, 'Name server for peers.', { list: true }),
     option('push_domain', { kind: 'hostname' }, 'Domain that peers shall search.', { list: true }),
@@ -289,12 +286,9 @@ export const OPTIONS: readonly OptionRow[] = [
         default: 'server',
       },
     ),
-    option('username', text(128), 'User name to log in with.', { secret: true, later: true }),
-    option('password', text(128), 'Password to log in with.', { secret: true, later: true }),
-    option('auth_user_pass', PATH, 'File with user name and password, a line each.', {
-      ...SECRET_FILE,
-      later: true,
-    }),
+    option('username', text(128), 'User name to log in with.', { secret: true }),
+    option('password', text(128), 'Password to log in with.', { secret: true }),
+    option('auth_user_pass', PATH, 'File with user name and password, a line each.', SECRET_FILE),
     option('route_nopull', BOOL, 'Whether routes and name servers of the server are ignored.', {
       default: '0',
     }),
@@ -338,9 +332,7 @@ export const OPTIONS: readonly OptionRow[] = [
     option('enabled', BOOL, 'Whether this peer may connect.', { default: '1' }),
     option('tunnel', SECTION, 'The server this peer belongs to.', { required: true }),
     option('common_name', text(64), 'Common name in the certificate of the peer.', { derived: 'NAME' }),
-    option('fingerprint', FINGERPRINT, 'SHA-256 fingerprint of the certificate of the peer.', {
-      later: true,
-    }),
+    option('fingerprint', FINGERPRINT, 'SHA-256 fingerprint of the certificate of the peer.'),
     option('address', ADDRESS, 'Fixed address of the peer in the tunnel.', { list: true }),
     option('route', NETWORK, 'Network behind the peer.', { list: true }),
   ),

@@ -133,6 +133,7 @@ function defaultValue(row: OptionRow, name: string, defaults: ConfigDefaults): u
         ? ['AES-256-GCM', 'AES-128-GCM', 'CHACHA20-POLY1305']
         : ['CHACHA20-POLY1305', 'AES-256-GCM', 'AES-128-GCM'];
     case 'common_name':
+    case 'name':
       return name;
   }
   if (row.default === undefined) return row.list === true ? [] : undefined;

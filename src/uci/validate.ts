@@ -42,12 +42,90 @@ export function checkTunnel(report: Report, draft: Draft): void {
   if (bindDevice !== undefined && bindDevice === values.get('device')) {
     refuse(report, draft, 'must not be the tunnel itself', 'bind_device');
   }
+  checkIdentity(report, draft);
   if (draft.type === 'server') checkServer(report, draft);
   else checkClient(report, draft);
 }
 
+/** Each side must be able to tell the other from anybody else. */
+function checkIdentity(report: Report, draft: Draft): void {
+  const has = (name: string): boolean => draft.section.options.has(name);
+  // Of a server its peers may have some: see checkAuthorities.
+  if (draft.type === 'client' && !has('ca') && !has('peer_fingerprint')) {
+    refuse(report, draft, 'is required, or else peer_fingerprint', 'ca');
+  }
+  if (has('crl') && !has('ca')) refuse(report, draft, 'needs ca', 'crl');
+  const isServer = draft.type === 'server';
+  for (const [one, other] of [
+    ['cert', 'key'],
+    ['key', 'cert'],
+  ] as const) {
+    if (has(one)) continue;
+    if (isServer) refuse(report, draft, 'is required', one);
+    else if (has(other)) refuse(report, draft, `is required with ${other}`, one);
+  }
+  if (isServer) return;
+  const logsIn = has('username') || has('auth_user_pass');
+  if (!has('cert') && !has('key') && !logsIn) {
+    refuse(report, draft, 'is required, or else username and password', 'cert');
+  }
+  if (has('username') !== has('password')) {
+    refuse(report, draft, 'is required, too', has('username') ? 'password' : 'username');
+  }
+  if (has('username') && has('auth_user_pass')) refuse(report, draft, 'excludes username', 'auth_user_pass');
+}
+
+function checkLogin(report: Report, draft: Draft): void {
+  const { values } = draft;
+  const auth = values.get('auth');
+  if (auth === 'none' && values.get('verify_client_cert') !== 'require') {
+    refuse(report, draft, 'needs auth: else anybody could connect', 'verify_client_cert');
+  }
+  const method = values.get('auth_method') as string | undefined;
+  if (auth === 'ubus' && method === undefined)
+    refuse(report, draft, 'is required with auth ubus', 'auth_method');
+  if (method !== undefined && auth !== 'ubus')
+    warn(report, draft, 'has no effect without auth ubus', 'auth_method');
+  if (method !== undefined && !/^[A-Za-z0-9_.-]{1,96} [A-Za-z0-9_]{1,64}$/.test(method)) {
+    refuse(report, draft, 'must be an object and a method', 'auth_method');
+  }
+}
+
+/** A server without authority and fingerprint would take anybody's certificate. */
+export function checkAuthorities(report: Report, drafts: readonly Draft[]): void {
+  for (const draft of drafts) {
+    const { options, name } = draft.section;
+    if (draft.type !== 'server' || options.has('ca') || options.has('peer_fingerprint')) continue;
+    if (draft.values.get('verify_client_cert') === 'none') continue;
+    const hasPeer = drafts.some(
+      peer => peer.type === 'peer' && peer.values.get('tunnel') === name && peer.values.has('fingerprint'),
+    );
+    if (!hasPeer) refuse(report, draft, 'is required, or else peer_fingerprint', 'ca');
+  }
+}
+
+/** Users belong to a server that asks for them; names are distinct within it. */
+export function checkUsers(report: Report, drafts: readonly Draft[]): void {
+  const taken = new Map<string, Draft>();
+  for (const draft of drafts) {
+    if (draft.type !== 'user' || draft.section.anonymous) continue;
+    const tunnel = draft.values.get('tunnel') as string | undefined;
+    const server = drafts.find(other => other.type === 'server' && other.section.name === tunnel);
+    if (tunnel !== undefined && server === undefined)
+      refuse(report, draft, 'is no server of this file', 'tunnel');
+    else if (server !== undefined && server.values.get('auth') !== 'users') {
+      warn(report, draft, `has no effect: server '${tunnel}' has not auth users`);
+    }
+    const key = `${tunnel} ${draft.values.get('name') as string}`;
+    const other = taken.get(key);
+    if (other !== undefined) refuse(report, draft, `user '${other.section.name}' has the same`, 'name');
+    else taken.set(key, draft);
+  }
+}
+
 function checkServer(report: Report, draft: Draft): void {
   checkOwnAddresses(report, draft);
+  checkLogin(report, draft);
   const local = draft.values.get('local') as Ip | undefined;
   const protos = list<string>(draft, 'proto');
   protos.forEach((proto, i) => {

@@ -139,6 +139,7 @@ const RANK: Readonly<Record<Effect['kind'], number>> = {
   setPlane: 0,
   setNet: 1,
   notify: 2,
+  askAuth: 2,
   resolve: 2,
   openSocket: 2,
   send: 3,

@@ -105,6 +105,7 @@ describe('the sample configuration', () => {
       tunMtu: 1500,
       mssfix: 1492,
       offload: ['tun_tso', 'tun_uso', 'tun_gro', 'tx_gso', 'rx_gro'],
+      peerFingerprint: [],
       logLevel: 'info',
       renegSec: 3600,
       handWindow: 60,
@@ -127,6 +128,8 @@ describe('the sample configuration', () => {
       maxClients: 128,
       remoteCertTls: 'none',
       verifyClientCert: 'require',
+      auth: 'none',
+      users: [],
       pushDomain: [],
       pushOption: [],
       redirectGateway: false,
@@ -149,6 +152,7 @@ describe('the sample configuration', () => {
       tunMtu: 1500,
       mssfix: 1492,
       offload: ['tun_tso', 'tun_uso', 'tun_gro', 'tx_gso', 'rx_gro'],
+      peerFingerprint: [],
       logLevel: 'info',
       renegSec: 3600,
       handWindow: 60,
@@ -212,9 +216,8 @@ describe('problems', () => {
     const bad = "config client 'x'\noption ca ca.pem\nlist port 1\noption metric x\n";
     const config = read(SERVER + bad + CLIENT);
     deepEqual(config.problems.map(formatProblem), [
-      "f:7: client 'x': option cert: is required",
-      "f:7: client 'x': option key: is required",
       "f:7: client 'x': list remote: is required",
+      "f:7: client 'x': option cert: is required, or else username and password",
       "f:8: client 'x': option ca 'ca.pem': must be the full path of a file",
       "f:9: warning: client 'x': option port: has no effect here; it belongs in a server section",
       "f:10: client 'x': option metric 'x': must be a number, 0 to 4294967295",
@@ -236,10 +239,9 @@ describe('problems', () => {
     const text = `${CLIENT}option password 'hunter2'\noption pasword 'hunter2'\noption username "al\x07ice"\n`;
     const shown = lines(`${text}config user 'u'\noption tunnel x\noption password_hash 'hunter2'\n`);
     deepEqual(shown, [
-      "f:7: client 'c': option password: not supported yet",
       "f:8: warning: client 'c': option pasword: is not known and has no effect; did you mean password?",
       "f:9: client 'c': option username: must not contain control characters",
-      "f:10: user 'u': not supported yet",
+      "f:11: user 'u': option tunnel 'x': is no server of this file",
       "f:12: user 'u': option password_hash: must be a SHA-512 hash of crypt(3): $6$SALT$HASH",
     ]);
     ok(!JSON.stringify(read(text).problems).includes('hunter2'));

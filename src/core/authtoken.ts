@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tokens in place of a password: a client that has logged in shows one at renegotiations and reconnects, so that nobody
+// is asked again. The form is OpenVPN's (auth-gen-token):
+//
+//   "SESS_ID_AT_" base64( session id(12) | first issued(8) | issued(8) | HMAC-SHA256(key, user name | the 28 before) )
+
+import { fromBase64, toBase64 } from './base64.ts';
+import { concat, encodeUtf8 } from './bytes.ts';
+import type { Crypto } from './crypto.ts';
+
+const PREFIX = 'SESS_ID_AT_';
+const SESSION_LENGTH = 12;
+const TIME_LENGTH = 8;
+const BODY_LENGTH = SESSION_LENGTH + 2 * TIME_LENGTH;
+const TOKEN_LENGTH = BODY_LENGTH + 32;
+/** How long after a login a client may come again without its password. */
+export const TOKEN_LIFETIME_S = 86_400;
+
+function seconds(value: number): Uint8Array {
+  const bytes = new Uint8Array(TIME_LENGTH);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, Math.floor(value / 2 ** 32));
+  view.setUint32(4, value % 2 ** 32);
+  return bytes;
+}
+
+function mac(crypto: Crypto, key: Uint8Array, username: string, body: Uint8Array): Uint8Array {
+  return crypto.hmac('SHA256', key, concat(encodeUtf8(username), body));
+}
+
+/** Whether a password is meant to be a token: it is then never tried as a password. */
+export function isToken(password: string): boolean {
+  return password.startsWith(PREFIX);
+}
+
+/** `nowS`: seconds since 1970. `random`: 12 bytes. */
+export function makeToken(
+  crypto: Crypto,
+  key: Uint8Array,
+  username: string,
+  random: Uint8Array,
+  nowS: number,
+): string {
+  const body = concat(random, seconds(nowS), seconds(nowS));
+  return `${PREFIX}${toBase64(concat(body, mac(crypto, key, username, body)))}`;
+}
+
+/** Why a token is not good; undefined: it is. */
+export function checkToken(
+  crypto: Crypto,
+  key: Uint8Array,
+  username: string,
+  token: string,
+  nowS: number,
+): 'forged' | 'expired' | undefined {
+  const bytes = fromBase64(token.slice(PREFIX.length));
+  if (!isToken(token) || bytes?.length !== TOKEN_LENGTH) return 'forged';
+  const body = bytes.subarray(0, BODY_LENGTH);
+  if (!crypto.equal(mac(crypto, key, username, body), bytes.subarray(BODY_LENGTH))) return 'forged';
+  const view = new DataView(bytes.buffer, bytes.byteOffset + SESSION_LENGTH, TIME_LENGTH);
+  const issuedS = view.getUint32(0) * 2 ** 32 + view.getUint32(4);
+  return nowS < issuedS || nowS >= issuedS + TOKEN_LIFETIME_S ? 'expired' : undefined;
+}

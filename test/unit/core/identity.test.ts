@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who the other side is beyond what TLS verifies, and tokens in place of passwords.
+
+import { match, ok, strictEqual } from 'node:assert';
+import fc from 'fast-check';
+import { checkToken, isToken, makeToken, TOKEN_LIFETIME_S } from '../../../src/core/authtoken.ts';
+import { checkIdentity, type ExpectedIdentity } from '../../../src/core/identity.ts';
+import type { PeerCertificate } from '../../../src/core/tls.ts';
+import { nodeCrypto } from '../plane/nodecrypto.ts';
+
+const A = 'a'.repeat(64);
+const B = 'b'.repeat(64);
+const CERTIFICATE: PeerCertificate = {
+  commonName: 'vpn.example.org',
+  subject: 'C=KG, CN=vpn.example.org',
+  fingerprint: A,
+  serial: '1',
+  notAfterS: 0,
+};
+
+describe('expected identity', () => {
+  const cases: readonly (readonly [expected: ExpectedIdentity, refused: RegExp | undefined])[] = [
+    [{}, undefined],
+    [{ fingerprints: new Set([B, A]) }, undefined],
+    [{ fingerprints: new Set([B]) }, /fingerprint a{64} is not one/],
+    [{ fingerprints: new Set() }, /fingerprint/],
+    [{ name: { type: 'subject', text: 'C=KG, CN=vpn.example.org' } }, undefined],
+    [{ name: { type: 'subject', text: 'CN=vpn.example.org' } }, /its subject is 'C=KG/],
+    [{ name: { type: 'name', text: 'vpn.example.org' } }, undefined],
+    [{ name: { type: 'name', text: 'vpn.example' } }, /its name is 'vpn.example.org'/],
+    [{ name: { type: 'name-prefix', text: 'vpn.' } }, undefined],
+    [{ name: { type: 'name-prefix', text: 'xvpn.' } }, /verify_x509_name/],
+    [{ fingerprints: new Set([A]), name: { type: 'name', text: 'other' } }, /name is/],
+  ];
+  cases.forEach(([expected, refused], i) => {
+    it(`case ${i}`, () => {
+      const why = checkIdentity(expected, CERTIFICATE);
+      if (refused === undefined) strictEqual(why, undefined);
+      else match(why!, refused);
+    });
+  });
+
+  it('nobody is not somebody', () => {
+    ok(checkIdentity({ fingerprints: new Set([A]) }, undefined));
+    ok(checkIdentity({ name: { type: 'name-prefix', text: '' } }, undefined));
+    strictEqual(checkIdentity({}, undefined), undefined);
+  });
+});
+
+describe('tokens', () => {
+  const KEY = new Uint8Array(32).fill(7);
+  const NOW = 1_800_000_000;
+  const token = makeToken(nodeCrypto, KEY, 'anna', new Uint8Array(12).fill(3), NOW);
+  const check = (text: string, username = 'anna', now = NOW, key = KEY) =>
+    checkToken(nodeCrypto, key, username, text, now);
+
+  it('have the form of OpenVPN', () => {
+    match(token, /^SESS_ID_AT_[A-Za-z0-9+/]{80}$/);
+    strictEqual(token.length, 91);
+  });
+
+  it('are good for who got them, for their time', () => {
+    strictEqual(check(token), undefined);
+    strictEqual(check(token, 'anna', NOW + TOKEN_LIFETIME_S - 1), undefined);
+    strictEqual(check(token, 'anna', NOW + TOKEN_LIFETIME_S), 'expired');
+    strictEqual(check(token, 'anna', NOW - 1), 'expired');
+    strictEqual(check(token, 'bob'), 'forged');
+    strictEqual(check(token, 'anna', NOW, new Uint8Array(32)), 'forged');
+  });
+
+  it('every changed character and every other length is refused', () => {
+    for (let i = 'SESS_ID_AT_'.length; i < token.length; i++) {
+      const other = token[i] === 'A' ? 'B' : 'A';
+      strictEqual(check(token.slice(0, i) + other + token.slice(i + 1)), 'forged', String(i));
+      strictEqual(check(token.slice(0, i)), 'forged', String(i));
+    }
+    strictEqual(check(`${token}AAAA`), 'forged');
+  });
+
+  it('any text never throws', () => {
+    fc.assert(
+      fc.property(fc.string(), text => check(text) === 'forged' && check(`SESS_ID_AT_${text}`) === 'forged'),
+    );
+    ok(isToken('SESS_ID_AT_') && !isToken('hunter2'));
+  });
+});
