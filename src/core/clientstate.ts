@@ -48,6 +48,8 @@ export interface ClientOptions {
   readonly device: string;
   readonly routes: readonly Prefix[];
   readonly routeNopull: boolean;
+  /** Name servers of the server are wanted. */
+  readonly pullDns: boolean;
   /** Whether the default route may lead into the tunnel; it then does, whatever the server pushes. */
   readonly redirectGateway: boolean;
   readonly metric: number;

@@ -162,7 +162,9 @@ function wantedNetwork(
     addresses,
     routes: withoutRepeats(routes),
     outside: isCovered ? [server] : [],
-    dns: { servers: pushed.dnsServers, domains: pushed.domains },
+    dns: options.pullDns
+      ? { servers: pushed.dnsServers, domains: pushed.domains }
+      : { servers: [], domains: [] },
   };
 }
 

@@ -12,6 +12,9 @@ const LOOPBACK = new Uint8Array([127, 0, 0, 1]);
 export function openGround(host: Host, config: ServerConfig | ClientConfig): KernelGround | PlaneUnavailable {
   // The module looks up routes without the device: packets would take another way than configured.
   if (config.bindDevice !== undefined) return { name: 'kernel', reason: 'it cannot do bind_device' };
+  // There packets between peers go through the router's own forwarding and firewall.
+  if (config.role === 'server' && config.clientToClient)
+    return { name: 'kernel', reason: 'it cannot do client_to_client' };
   return openKernelGround({
     device: config.device,
     mode: config.role === 'server' ? 'mp' : 'p2p',

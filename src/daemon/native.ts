@@ -44,6 +44,7 @@ export function openNative(host: Host, config: ServerConfig | ClientConfig): Nat
     peersMax: NATIVE_PEERS_MAX,
     ...NATIVE_LIMITS,
     mtu: config.tunMtu,
+    clientToClient: isServer && config.clientToClient,
   });
   if (!isFailure(engine)) return { tun, engine };
   tun.close();

@@ -3,7 +3,7 @@
 // page by the same functions.
 
 import { encodeUtf8 } from '../core/bytes.ts';
-import { newClientKey, parseServerKey } from '../core/clientkey.ts';
+import { newClientKey, newServerKey, parseServerKey } from '../core/clientkey.ts';
 import type { Host, KeyKind } from '../host/host.ts';
 import { isFailure } from '../host/host.ts';
 import {
@@ -62,6 +62,9 @@ const FILES: readonly (readonly [option: string, name: string])[] = [
   ['crl', 'crl.pem'],
 ];
 
+/** Each peer gets a key of its own, made from this one. */
+const V2_KEY = 'tls-crypt-v2.key';
+
 /** Makes the authority and adds the options that name its files to the server's section. */
 export function initAuthority(host: Host, target: PkiTarget, kind: KeyKind): Refusal | undefined {
   const config = readConfigText(host, target.configDirectory);
@@ -77,8 +80,19 @@ export function initAuthority(host: Host, target: PkiTarget, kind: KeyKind): Ref
       return refusal(`${config.path}: server '${target.tunnel}' has option ${option} '${present}' already`);
     }
   }
+  const wraps = ['tls_auth', 'tls_crypt', 'tls_crypt_v2'].some(option => section.options.has(option));
+  const keyPath = `${target.keyDirectory}/${target.tunnel}/${V2_KEY}`;
+  if (!wraps && !isFailure(host.files.status(keyPath))) return refusal(`${keyPath} is there already`);
   const failure = authorityOf(host, target).init(target.tunnel, kind);
-  if (failure !== undefined || options.size === 0) return failure;
+  if (failure !== undefined) return failure;
+  if (!wraps) {
+    const key = newServerKey(host.random);
+    const unwritten = host.files.write(keyPath, key, 0o600);
+    key.fill(0);
+    if (unwritten !== undefined) return refusal(`${keyPath}: ${unwritten.text}`);
+    options.set('tls_crypt_v2', keyPath);
+  }
+  if (options.size === 0) return undefined;
   const wrong = writeConfigText(host, config.path, withOptions(config, section, options));
   return wrong === undefined ? undefined : refusal(wrong);
 }
@@ -207,6 +221,7 @@ export function exportPeer(host: Host, target: PkiTarget, request: ExportRequest
     ...(server.users.some(user => user.totpSecret !== undefined) && { challenge: 'One-time code' }),
   });
   identity.key.fill(0);
+  material.wrap?.key.fill(0);
   return text;
 }
 

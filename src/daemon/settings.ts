@@ -197,6 +197,7 @@ export function clientOptions(
     device: config.device,
     routes: config.route,
     routeNopull: config.routeNopull,
+    pullDns: config.pullDns,
     redirectGateway: config.redirectGateway,
     metric: config.metric,
     explicitExitNotify: config.explicitExitNotify > 0,

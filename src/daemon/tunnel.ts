@@ -163,6 +163,7 @@ class RunningTunnel implements Tunnel {
       mode: this.config.role === 'server' ? 'mp' : 'p2p',
       crypto: this.#host.crypto,
       mssfix: this.config.mssfix,
+      clientToClient: this.config.role === 'server' && this.config.clientToClient,
       sink: {
         send: (path, datagram) => this.sockets.send(path, datagram, true),
         deliver: packet => this.#deliver(packet),

@@ -138,6 +138,7 @@ export interface NativePlaneOptions {
   readonly packetIdSoft: number;
   readonly gcmUsageSoft: number;
   readonly mtu: number;
+  readonly clientToClient: boolean;
 }
 
 /** One peer's description: layouts are those of src/shim/plane.h. Absent in a change: as before. */

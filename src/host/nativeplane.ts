@@ -158,6 +158,7 @@ export function openNativePlane(shim: RawShim, options: NativePlaneOptions, tun 
     options.packetIdSoft,
     options.gcmUsageSoft,
     options.mtu,
+    options.clientToClient ? 1 : 0,
   );
   return handle < 0 ? failure(shim, 'start data plane', handle) : new ShimNativePlane(shim, handle);
 }

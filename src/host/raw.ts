@@ -178,6 +178,7 @@ export interface RawShim {
     softId: number,
     gcmSoft: number,
     mtu: number,
+    clientToClient: number,
   ): Handle | Status;
   plane_close(plane: Handle): Status;
   plane_fd(plane: Handle): number;

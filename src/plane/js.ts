@@ -36,6 +36,8 @@ export interface JsPlaneOptions {
   readonly sink: PlaneSink;
   /** Outer packet size that TCP segments are cut to; absent or 0: as they come. */
   readonly mssfix?: number;
+  /** Packets from one peer to another go out again at once. */
+  readonly clientToClient?: boolean;
   /** For tests: other limits than KEY_LIMITS. */
   readonly limits?: Partial<keys.KeyLimits>;
   /** For tests: fewer peers than PEERS_MAX. */
@@ -55,6 +57,7 @@ class JsPlane implements PacketPlane {
   readonly #sink: PlaneSink;
   readonly #limits: keys.KeyLimits;
   readonly #mssfix: number;
+  readonly #clientToClient: boolean;
   readonly #peers = new Map<number, peers.Peer>();
   readonly #paths = new peers.PathIndex();
   readonly #routes = new RouteTable<peers.Peer>();
@@ -69,6 +72,7 @@ class JsPlane implements PacketPlane {
     this.#sink = options.sink;
     this.#limits = { ...keys.KEY_LIMITS, ...options.limits };
     this.#mssfix = options.mssfix ?? 0;
+    this.#clientToClient = options.clientToClient === true && options.mode === 'mp';
     const maxPeers = options.mode === 'p2p' ? 1 : (options.peersMax ?? PEERS_MAX);
     this.capabilities = {
       dataV1: true,
@@ -228,7 +232,7 @@ class JsPlane implements PacketPlane {
     peer.lastAliveMs = now;
     this.#follow(peer, path);
     this.#warn(peer, key);
-    return peer.isGone ? undefined : this.#take(peer, payload);
+    return peer.isGone ? undefined : this.#take(peer, payload, now);
   }
 
   #sender(path: Path, datagram: Uint8Array, headerLength: number): peers.Peer | undefined {
@@ -259,7 +263,7 @@ class JsPlane implements PacketPlane {
   }
 
   /** Protocol check, reverse path check, delivery. */
-  #take(peer: peers.Peer, payload: Uint8Array): DropReason | undefined {
+  #take(peer: peers.Peer, payload: Uint8Array, now: number): DropReason | undefined {
     const version = inner.ipVersion(payload);
     if (version === 0) {
       if (inner.isPing(payload)) return undefined;
@@ -274,10 +278,21 @@ class JsPlane implements PacketPlane {
         return inner.isLinkLocal(payload, at, version) ? 'link-local' : 'reverse-path';
       }
     }
+    const next = this.#clientToClient ? this.#nextHop(payload, version) : undefined;
+    if (next !== undefined && next !== peer) {
+      countReceived(peer, payload);
+      return this.#pass(next, payload, now);
+    }
     this.#sink.deliver(this.#clamped(peer, payload));
-    peer.counters.vpnRxBytes += payload.length;
-    peer.counters.vpnRxPackets++;
+    countReceived(peer, payload);
     return undefined;
+  }
+
+  /** An IP packet for a peer. Counted before there is a key, as the kernel does. */
+  #pass(peer: peers.Peer, packet: Uint8Array, now: number): DropReason | undefined {
+    peer.counters.vpnTxBytes += packet.length;
+    peer.counters.vpnTxPackets++;
+    return this.#transmit(peer, this.#clamped(peer, packet), now) ? undefined : 'no-peer-key';
   }
 
   #forward(packet: Uint8Array, now: number): DropReason | undefined {
@@ -285,10 +300,7 @@ class JsPlane implements PacketPlane {
     if (version === 0) return 'not-ip';
     const peer = this.#mode === 'p2p' ? this.#sole() : this.#nextHop(packet, version);
     if (peer === undefined) return this.#mode === 'p2p' ? 'no-peer' : noHopReason(packet, version);
-    // Counted before there is a key, as the kernel does.
-    peer.counters.vpnTxBytes += packet.length;
-    peer.counters.vpnTxPackets++;
-    return this.#transmit(peer, this.#clamped(peer, packet), now) ? undefined : 'no-peer-key';
+    return this.#pass(peer, packet, now);
   }
 
   #clamped(peer: peers.Peer, packet: Uint8Array): Uint8Array {
@@ -392,6 +404,11 @@ class JsPlane implements PacketPlane {
   #count(reason: DropReason | undefined): void {
     if (reason !== undefined) this.#drops[reason]++;
   }
+}
+
+function countReceived({ counters }: peers.Peer, payload: Uint8Array): void {
+  counters.vpnRxBytes += payload.length;
+  counters.vpnRxPackets++;
 }
 
 function noHopReason(packet: Uint8Array, version: 4 | 6): DropReason {

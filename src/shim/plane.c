@@ -69,6 +69,7 @@ static int64_t open_plane(struct shim_call *call)
 	plane->soft_id = in[7].number;
 	plane->gcm_soft = in[8].number;
 	plane->deadline_ms = plane->epoll = plane->wake_fd = -1;
+	plane->client_to_client = plane->is_mp && in[10].number;
 	plane->mtu = in[9].number;
 	plane->run_size_max = UINT16_MAX;
 	plane->rx_slots = 4;
@@ -259,7 +260,7 @@ static COMMAND(deadline)
 
 const struct shim_entry shim_plane[] = {
 	{ "plane_open", open_plane,
-	  "i:isMany i:tun i:features i:mssfix i:usesLocal i:peersMax i:firstId i:softId i:gcmSoft i:mtu" },
+	  "i:isMany i:tun i:features i:mssfix i:usesLocal i:peersMax i:firstId i:softId i:gcmSoft i:mtu i:clientToClient" },
 	{ "plane_close", close_plane, "i:plane" },
 	{ "plane_fd", events_fd, "i:plane" },
 	{ "plane_take", plane_take, "i:plane b:buffer" },

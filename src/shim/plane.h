@@ -160,7 +160,7 @@ struct run {
 
 struct plane {
 	/* Configuration. */
-	bool is_mp, is_threaded, uses_local;
+	bool is_mp, is_threaded, uses_local, client_to_client;
 	int tun;
 	unsigned int wanted, active;
 	int mssfix;

@@ -154,7 +154,8 @@ static void follow(struct plane *plane, struct peer *peer, const struct plane_pa
 static enum plane_drop take(struct plane *plane, struct peer *peer, uint8_t *payload, size_t length)
 {
 	int version = ip_version(payload, length);
-	const uint8_t *source = payload + (version == 4 ? 12 : 8);
+	const uint8_t *source = payload + (version == 4 ? 12 : 8), *to = payload + (version == 4 ? 16 : 24);
+	struct peer *next;
 
 	if (version == 0) {
 		if (length == sizeof(PING) && memcmp(payload, PING, sizeof(PING)) == 0)
@@ -169,6 +170,14 @@ static enum plane_drop take(struct plane *plane, struct peer *peer, uint8_t *pay
 		return is_link_local(source, version) ? DROP_LINK_LOCAL : DROP_REVERSE_PATH;
 	peer->counters[VPN_RX_BYTES] += length;
 	peer->counters[VPN_RX_PACKETS]++;
+	next = plane->client_to_client && !is_group(to, version) ? plane_route(plane, to, version == 4 ? 4 : 16) : NULL;
+	if (next && next != peer) {
+		if (plane->mssfix)
+			packet_clamp(payload, length, segment_limit(plane, next, 4), segment_limit(plane, next, 6));
+		next->counters[VPN_TX_BYTES] += length;
+		next->counters[VPN_TX_PACKETS]++;
+		return plane_transmit(plane, next, payload, length) ? DROP_NONE : DROP_NO_PEER_KEY;
+	}
 	if (plane->mssfix)
 		packet_clamp(payload, length, segment_limit(plane, peer, 4), segment_limit(plane, peer, 6));
 	plane_deliver(plane, payload, length);

@@ -108,7 +108,7 @@ export interface ServerConfig extends TunnelConfig {
   readonly authMethod?: string;
   /** Enabled or not; names are distinct. */
   readonly users: readonly UserConfig[];
-  readonly clientToClient: false;
+  readonly clientToClient: boolean;
   readonly blockLan: false;
   readonly redirectGateway: boolean;
   /** Host bits clear. */
@@ -136,7 +136,7 @@ export interface ClientConfig extends TunnelConfig {
   /** Networks to route into the tunnel whatever the server pushes; host bits clear. */
   readonly route: readonly Prefix[];
   readonly routeNopull: boolean;
-  readonly pullDns: false;
+  readonly pullDns: boolean;
   readonly redirectGateway: boolean;
   readonly killSwitch: false;
   /** Of every route of the tunnel. */

@@ -235,7 +235,9 @@ export const OPTIONS: readonly OptionRow[] = [
         required: true,
       },
     ),
-    option('client_to_client', BOOL_OFF, 'Whether peers may reach each other.', { default: '0' }),
+    option('client_to_client', BOOL, 'Whether packets between peers stay inside the tunnel.', {
+      default: '0',
+    }),
     option('block_lan', BOOL_OFF, 'Whether peers are kept out of the local networks.', { default: '0' }),
   ),
   ...group(
@@ -292,7 +294,7 @@ export const OPTIONS: readonly OptionRow[] = [
     option('route_nopull', BOOL, 'Whether routes and name servers of the server are ignored.', {
       default: '0',
     }),
-    option('pull_dns', BOOL_OFF, 'Whether name servers of the server are used.', { default: '0' }),
+    option('pull_dns', BOOL, 'Whether name servers of the server are used.', { default: '0' }),
     option('redirect_gateway', BOOL, 'Whether all traffic goes through the tunnel.', { default: '0' }),
     option('kill_switch', BOOL_OFF, 'Whether nothing may leave while the tunnel is down.', { default: '0' }),
   ),

@@ -82,6 +82,7 @@ function optionsFor(plane: PacketPlane): ClientOptions {
     device: 'none',
     routes: [],
     routeNopull: false,
+    pullDns: true,
     redirectGateway: false,
     metric: 0,
     explicitExitNotify: true,

@@ -20,6 +20,7 @@ export function createNativePlane(options: JsPlaneOptions): NativePlane {
       ...NATIVE_LIMITS,
       ...options.limits,
       mtu: 1500,
+      clientToClient: options.clientToClient ?? false,
     }),
   );
   const { sink } = options;

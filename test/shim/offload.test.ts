@@ -40,6 +40,7 @@ function open(
     peersMax: 4,
     ...NATIVE_LIMITS,
     mtu: 1500,
+    clientToClient: false,
   };
   return new NativePlane({
     mode,

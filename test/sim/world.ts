@@ -135,6 +135,7 @@ export class World {
           device: 'c',
           routes: [],
           routeNopull: false,
+          pullDns: true,
           redirectGateway: false,
           metric: 0,
           explicitExitNotify: true,

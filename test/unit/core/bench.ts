@@ -87,6 +87,7 @@ export function clientOptions(more: Partial<ClientOptions> = {}): ClientOptions 
     device: 'tun0',
     routes: [],
     routeNopull: false,
+    pullDns: true,
     redirectGateway: false,
     metric: 0,
     explicitExitNotify: true,

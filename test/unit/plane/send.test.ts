@@ -226,3 +226,45 @@ describe('plane/js: limits of a key', () => {
     assert.deepEqual(server.notices, []);
   });
 });
+
+describe('plane: client_to_client', () => {
+  it('peers reach each other without the TUN device, under the rules for both', () => {
+    for (const clientToClient of [true, false]) {
+      const server = record('mp', { clientToClient });
+      const clients = [1, 2].map(peerId => {
+        const client = record('p2p');
+        const keys = keyPair(peerId);
+        const vpnIp4 = ip(`10.8.0.${peerId + 1}`);
+        ok(server.plane.addPeer({ peerId, path: path(5000 + peerId), vpnIp4 }, 0));
+        ok(client.plane.addPeer({ peerId, path: path(1194) }, 0));
+        ok(server.plane.addKey(keys.server, 0));
+        ok(client.plane.addKey(keys.client, 0));
+        return client;
+      });
+      const across = packet('10.8.0.2', '10.8.0.3', [1]);
+      clients[0]!.plane.fromTun(across, 0);
+      server.plane.fromNetwork(path(5001), takeSent(clients[0]!)[0]!, 0);
+      if (!clientToClient) {
+        assert.deepEqual([takeSent(server), server.delivered], [[], [across]]);
+        continue;
+      }
+      const [sent] = server.sent.splice(0);
+      assert.deepEqual(sent!.path.remote.port, 5002);
+      clients[1]!.plane.fromNetwork(path(1194), sent!.datagram, 0);
+      assert.deepEqual(clients[1]!.delivered, [across]);
+      // A false source goes nowhere; what is for the server or for a group goes to TUN.
+      for (const [source, destination] of [
+        ['10.8.0.9', '10.8.0.3'],
+        ['10.8.0.2', '10.8.0.1'],
+        ['10.8.0.2', '224.0.0.1'],
+      ]) {
+        clients[0]!.plane.fromTun(packet(source!, destination!), 0);
+        server.plane.fromNetwork(path(5001), takeSent(clients[0]!)[0]!, 0);
+      }
+      assert.deepEqual(server.delivered.length, 2);
+      assert.deepEqual(takeSent(server), []);
+      const [one, two] = server.plane.peers();
+      assert.deepEqual([one!.counters.vpnRxPackets, two!.counters.vpnTxPackets], [3, 1]);
+    }
+  });
+});

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// From an authority to a connected client: a profile that `ovpnd export` prints connects stock OpenVPN as it is; who is
+// revoked is out and stays out.
+
+import { match, ok, strictEqual } from 'node:assert';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { ping, pingAll, reach } from './harness/ping.ts';
+import { Process } from './harness/process.ts';
+import { type Row, table } from './harness/rows.ts';
+import { listening, SERVER_ADDRESSES, SERVER4 } from './harness/tunnel.ts';
+
+const OVPND = resolve('build/ovpnd');
+
+const lifeOfAPeer: Row = {
+  title: 'init, export, connect, revoke, refused',
+  runtimes: ['quickjs'],
+  timeoutMs: 180_000,
+  body: async world => {
+    const wire = await world.pair();
+    const root = world.folder('authority');
+    const [config, keys, run] = ['config', 'keys', 'run'].map(name => join(root, name)) as [
+      string,
+      string,
+      string,
+    ];
+    mkdirSync(config);
+    const text =
+      "# ours\nconfig server 'home'\n\toption enabled '1'\n\tlist address '10.8.0.1/24'\n\tlist address 'fd42:8::1/64'\n";
+    writeFileSync(join(config, 'ovpnd'), text, { mode: 0o600 });
+    const ovpnd = async (...words: string[]): Promise<string> => {
+      const child = new Process('ovpnd', [OVPND, ...words, '-c', config, '-k', keys, '-r', run]);
+      const { code } = await child.ended(20_000);
+      strictEqual(code, 0, child.output);
+      return child.output;
+    };
+    await ovpnd('pki', 'init', 'home');
+    match(readFileSync(join(config, 'ovpnd'), 'utf8'), /^# ours\nconfig server 'home'\n\toption ca /);
+    match(await ovpnd('check'), /1 usable tunnel, 0 errors, 0 warnings/);
+    const words = [OVPND, 'run', 'home', '-c', config, '-r', run];
+    const server = world.spawn('ovpnd home', wire.left, words, { clean: true });
+    await listening(world, wire.left, server);
+    const profile = join(root, 'alice.ovpn');
+    await ovpnd('export', 'home', 'alice', '--remote', wire.left4, '-o', profile);
+    // Fits a QR code of the densest kind: 2953 bytes.
+    ok(readFileSync(profile).length < 2953, `${readFileSync(profile).length} bytes`);
+    const more = ['--disable-dco', '--verb', '3', '--connect-retry', '1', '2', '--hand-window', '8'];
+    const client = world.spawn('openvpn alice', wire.right, ['openvpn', '--config', profile, ...more]);
+    await reach(world, wire.right, SERVER4);
+    await pingAll(wire.right, SERVER_ADDRESSES);
+    match(await ovpnd('status', 'home'), /alice +\d/);
+    match(await ovpnd('pki', 'revoke', 'home', 'alice'), /1 certificate of 'alice' revoked/);
+    await ovpnd('reload', 'home');
+    await server.line(/alice .*certificate revoked/i, 60_000);
+    await world.until('alice stays out', 30_000, () => server.count(/certificate revoked/i) > 1);
+    strictEqual((await ping(wire.right, SERVER4, { count: 1 })).received, 0);
+    match(await ovpnd('pki', 'list', 'home'), /alice +revoked/);
+    await client.kill();
+  },
+};
+
+table('authority', { atOnce: 1 }, [lifeOfAPeer]);
