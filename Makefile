@@ -29,7 +29,7 @@ build: $(RESULTS)/ovpnd build/ovpnd.js $(RESULTS)/shim.node
 demo: build
 	@test/interop/demo
 
-test: build lint build/asan/ovpnd build/asan/shim.node build/mbedtls/ovpnd build/mbedtls/shim.node packages
+test: build lint build/asan/ovpnd build/asan/shim.node build/tsan/ovpnd build/mbedtls/ovpnd build/mbedtls/shim.node packages
 	@scripts/kernel
 	@node scripts/test.mjs
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The shim in its two forms: build/ovpnd (with QuickJS and the bundle inside; build/ovpnd-run takes a script
 # instead) and build/shim.node; each once more under build/asan with the address and undefined sanitizers, and
-# all that again with Mbed TLS for OpenSSL under build/mbedtls.
+# all that again with Mbed TLS for OpenSSL under build/mbedtls. build/tsan/ovpnd has the thread sanitizer.
 
 SHIM_PARTS := handle address socket loop udp tcp tun netlink stream files resolve process password crypto tls \
 	plane plane_peer_commands plane_events plane_table plane_packet plane_segment plane_coalesce plane_send plane_stream plane_io
@@ -24,6 +24,7 @@ NODE_HEADERS := node_modules/node-api-headers/include
 SHIM_CC ?= $(CC)
 SHIM_HARDEN := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -ffunction-sections -fdata-sections
 SHIM_ASAN := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SHIM_TSAN := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 # Texts that do not fit are cut on purpose.
 SHIM_WARN := -Wall -Wextra -Werror -Wno-format-truncation -Wno-stringop-truncation
 SHIM_CFLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -MMD -MP -Isrc/shim
@@ -98,6 +99,8 @@ $(eval $(call shim_quickjs,build/asan/o/quickjs,$(SHIM_ASAN),$(SHIM_CC)))
 shim_here = $(eval $(call shim_flavour,$(1),$(2),$(3),$(4),$(SHIM_CC),$(AR),-pie,$(5)))
 $(call shim_here,build,$(SHIM_HARDEN),-s,openssl,build/o/quickjs)
 $(call shim_here,build/asan,$(SHIM_ASAN),,openssl,build/asan/o/quickjs)
+# QuickJS is left alone: only one thread is ever in it.
+$(call shim_here,build/tsan,$(SHIM_TSAN),,openssl,build/o/quickjs)
 $(call shim_here,build/mbedtls,$(SHIM_HARDEN),-s,mbedtls,build/o/quickjs)
 $(call shim_here,build/mbedtls/asan,$(SHIM_ASAN),,mbedtls,build/asan/o/quickjs)
 
@@ -109,4 +112,4 @@ build/bytecode.c: build/ovpnd.js build/compile
 	@mv $@.new $@
 
 .SECONDARY:
--include $(wildcard build/o/*/*.d build/asan/o/*/*.d build/mbedtls/o/*/*.d build/mbedtls/asan/o/*/*.d)
+-include $(wildcard build/o/*/*.d build/asan/o/*/*.d build/tsan/o/*/*.d build/mbedtls/o/*/*.d build/mbedtls/asan/o/*/*.d)

@@ -7,8 +7,8 @@ import type { Namespace } from './namespace.ts';
 import { Process } from './process.ts';
 import type { World } from './world.ts';
 
-/** quickjs: build/ovpnd; node: the same bundle; asan: with AddressSanitizer and UBSan; mbedtls: for OpenSSL, Mbed TLS. The others: the program of the package, emulated. */
-export type Runtime = 'quickjs' | 'node' | 'asan' | 'mbedtls' | 'arm' | 'aarch64' | 'mips';
+/** quickjs: build/ovpnd; node: the same bundle; asan: with AddressSanitizer and UBSan; tsan: with ThreadSanitizer; mbedtls: for OpenSSL, Mbed TLS. The others: the program of the package, emulated. */
+export type Runtime = 'quickjs' | 'node' | 'asan' | 'tsan' | 'mbedtls' | 'arm' | 'aarch64' | 'mips';
 
 const CROSS = {
   arm: 'build/cross/arm_cortex-a7_neon-vfpv4/mbedtls/ovpnd',
@@ -27,6 +27,8 @@ const COMMANDS: Record<Runtime, readonly string[]> = {
   quickjs: [resolve('build/ovpnd')],
   node: [process.execPath, resolve('build/ovpnd.js')],
   asan: [resolve('build/asan/ovpnd')],
+  // Its shadow memory has a fixed place, which a random layout may take.
+  tsan: ['setarch', '-R', resolve('build/tsan/ovpnd')],
   mbedtls: [resolve('build/mbedtls/ovpnd')],
   arm: [...EMULATORS.arm, resolve(CROSS.arm)],
   aarch64: [...EMULATORS.aarch64, resolve(CROSS.aarch64)],
@@ -37,6 +39,7 @@ const FILES: Record<Runtime, readonly string[]> = {
   quickjs: ['build/ovpnd'],
   node: ['build/ovpnd.js', 'build/shim.node'],
   asan: ['build/asan/ovpnd'],
+  tsan: ['build/tsan/ovpnd'],
   mbedtls: ['build/mbedtls/ovpnd'],
   arm: ['/usr/bin/qemu-arm-static', CROSS.arm],
   aarch64: ['/usr/bin/qemu-aarch64-static', CROSS.aarch64],
@@ -135,4 +138,5 @@ export class Ovpnd {
 const SANITIZERS = {
   ASAN_OPTIONS: 'detect_leaks=1:halt_on_error=1:abort_on_error=0:exitcode=99',
   UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
+  TSAN_OPTIONS: 'halt_on_error=1:exitcode=99',
 };

@@ -57,6 +57,7 @@ const NAMES = {
   quickjs: 'ovpnd',
   node: 'ovpnd on Node',
   asan: 'ovpnd with sanitizers',
+  tsan: 'ovpnd with the thread sanitizer',
   mbedtls: 'ovpnd with Mbed TLS',
   arm: 'ovpnd on ARM',
   aarch64: 'ovpnd on AArch64',

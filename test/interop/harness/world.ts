@@ -10,7 +10,7 @@ import { until } from './wait.ts';
 
 const TAIL_LINES = 40;
 const CLEAN_MS = 3000;
-const SANITIZER = /AddressSanitizer|LeakSanitizer|runtime error:/;
+const SANITIZER = /AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:/;
 
 export class World {
   readonly dir: string;
