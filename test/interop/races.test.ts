@@ -18,7 +18,7 @@ const EVERY_FOUR = { reneg_sec: '4' };
 const QUICK = { keepalive: '1 6' };
 const LOAD_MS = 6000;
 const CLIENT4 = '10.8.0.2';
-const RATE = 3000;
+const RATE = 2000;
 
 /** Asks for the status again and again until the promise is done. */
 async function asking(ends: readonly End[], done: Promise<unknown>): Promise<void> {
@@ -79,7 +79,7 @@ function row(ends: Ends, transport: 'udp' | 'tcp'): Row {
   };
 }
 
-table('the thread sanitizer', { atOnce: 2 }, [
+table('the thread sanitizer', { atOnce: 3 }, [
   row({ server: 'tsan', client: 'tsan' }, 'udp'),
   row({ server: 'tsan', client: 'openvpn' }, 'udp'),
   row({ server: 'tsan', client: 'tsan' }, 'tcp'),

@@ -22,7 +22,7 @@ let machine: string[] | undefined;
 
 function missingInMachine(): string[] {
   if (machine !== undefined) return machine;
-  machine = ['ip', 'openvpn', 'openssl', 'ping', 'setpriv', 'unshare', 'sysctl']
+  machine = ['ip', 'openvpn', 'openssl', 'ping', 'setpriv', 'unshare', 'sysctl', 'ethtool', 'gcc']
     .filter(command => !has(command))
     .map(command => `command ${command}`);
   if (process.getuid?.() !== 0) machine.push('root');

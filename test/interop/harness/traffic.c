@@ -2,12 +2,14 @@
 // Numbered UDP packets whose every byte is known, and a thread that stands still.
 //   traffic receive PORT                       prints `ready`, takes packets until SIGTERM, prints one line of JSON
 //   traffic send IP PORT RATE MILLISECONDS SIZE TOS
-//                                              RATE a second, SIZE bytes of payload each (0: every length in turn),
-//                                              until the time is over or SIGTERM; prints one line of JSON
+//                                              prints `ready`; RATE a second, SIZE bytes of payload each, until the
+//                                              time is over or SIGTERM; prints one line of JSON. SIZE 0: every length
+//                                              in turn, else eight at once, which the kernel cuts
 //   traffic stop PID MILLISECONDS              holds that one thread of a process, prints `held`, lets it go
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/udp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,9 +25,11 @@
 #define PACKETS_MAX (1u << 22)
 #define SIZE_LEAST 4
 #define SIZE_MAX_UDP 1424
+#define AT_ONCE 8
+#define CATCH_UP 16
 #define SOCKET_BUFFER (8 << 20)
 #define NS_PER_S 1000000000LL
-#define PAUSE_NS 500000
+#define PAUSE_NS 2000000
 
 static volatile sig_atomic_t ended;
 
@@ -64,9 +68,9 @@ static void fill(uint8_t *packet, size_t size, uint32_t number)
 		packet[i] = number * 31 + i * 7;
 }
 
-static size_t size_of(uint32_t number, size_t fixed)
+static size_t any_size(uint32_t number)
 {
-	return fixed ? fixed : SIZE_LEAST + number * 37 % (SIZE_MAX_UDP - SIZE_LEAST + 1);
+	return SIZE_LEAST + number * 37 % (SIZE_MAX_UDP - SIZE_LEAST + 1);
 }
 
 static int receive(int port)
@@ -118,11 +122,12 @@ static int receive(int port)
 
 static int send_all(char **words)
 {
-	static uint8_t packet[65536];
+	static uint8_t packets[65536];
 	bool is6 = strchr(words[0], ':');
 	struct sockaddr_in to4 = { .sin_family = AF_INET, .sin_port = htons(atoi(words[1])) };
 	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6, .sin6_port = to4.sin_port };
 	int fd = socket(is6 ? AF_INET6 : AF_INET, SOCK_DGRAM, 0), tos = atoi(words[5]);
+	int size = atoi(words[4]), at_once = size ? AT_ONCE : 1;
 	long long rate = atoll(words[2]), begun, until;
 	unsigned int sent = 0, refused = 0;
 
@@ -131,19 +136,24 @@ static int send_all(char **words)
 	if (fd < 0 || setsockopt(fd, is6 ? IPPROTO_IPV6 : IPPROTO_IP, is6 ? IPV6_TCLASS : IP_TOS, &tos, sizeof tos) < 0 ||
 	    connect(fd, is6 ? (struct sockaddr *)&to6 : (struct sockaddr *)&to4, is6 ? sizeof to6 : sizeof to4) < 0)
 		return fail("connect");
+	if (size > SIZE_MAX_UDP || (size && setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof size) < 0))
+		return fail("segments");
+	printf("ready\n");
+	fflush(stdout);
 	begun = now_ns();
 	until = begun + atoll(words[3]) * 1000000;
 	for (long long now = begun; now < until && !ended && sent < PACKETS_MAX; now = now_ns()) {
 		long long due = (now - begun) * rate / NS_PER_S;
 
 		// Who was not let run for a while catches up slowly: a burst would overflow queues.
-		for (int i = 0; sent < due && i < 8; i++) {
-			size_t size = size_of(sent, atoi(words[4]));
+		for (int i = 0; sent + at_once <= due && i < CATCH_UP; i += at_once) {
+			size_t each = size ? (size_t)size : any_size(sent);
 
-			fill(packet, size, sent);
+			for (int k = 0; k < at_once; k++)
+				fill(packets + k * each, each, sent + k);
 			// A number that could not be sent comes again.
-			if (send(fd, packet, size, 0) == (ssize_t)size)
-				sent++;
+			if (send(fd, packets, at_once * each, 0) == (ssize_t)(at_once * each))
+				sent += at_once;
 			else
 				refused++;
 		}

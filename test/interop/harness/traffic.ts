@@ -78,7 +78,9 @@ export class Stream {
     const receiver = world.spawn('receiver', to, [program, 'receive', port]);
     await receiver.line(/^ready$/);
     const words = ['send', address, port, rate, LONG_MS, size, tos].map(String);
-    return new Stream(receiver, world.spawn('sender', from, [program, ...words]));
+    const sender = world.spawn('sender', from, [program, ...words]);
+    await sender.line(/^ready$/);
+    return new Stream(receiver, sender);
   }
 
   async stop(): Promise<StreamResult> {

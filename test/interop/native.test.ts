@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bad days of the native data plane, all of them under load: harmful packets at a high rate, new keys, peers thrown
+// out, devices that go down or away, a control thread that stands still, a process that is killed.
+
+import { deepStrictEqual, ok, strictEqual } from 'node:assert';
+import { existsSync } from 'node:fs';
+import { isStock } from './harness/openvpn.ts';
+import { peerNames } from './harness/peers.ts';
+import { pingAll, reach, undisturbed } from './harness/ping.ts';
+import { pki } from './harness/pki.ts';
+import { type Row, table } from './harness/rows.ts';
+import { compiled, Stream, type StreamResult, Transfer } from './harness/traffic.ts';
+import {
+  type End,
+  type Ends,
+  type Extra,
+  runtimesOf,
+  SERVER_ADDRESSES,
+  SERVER4,
+  SERVER6,
+  startClient,
+  startServer,
+} from './harness/tunnel.ts';
+import { pause } from './harness/wait.ts';
+import { describeEnds, up } from './harness/works.ts';
+
+const AGREEMENT = { wrap: 'tls-crypt' } as const;
+const CLIENT4 = '10.8.0.2';
+
+const OURS_OURS: Ends = { server: 'quickjs', client: 'quickjs' };
+const OURS_THEIRS: Ends = { server: 'quickjs', client: 'openvpn' };
+const THEIRS_OURS: Ends = { server: 'openvpn', client: 'quickjs' };
+const ASAN_ASAN: Ends = { server: 'asan', client: 'asan' };
+
+/** Finds out in seconds that the other end is gone. */
+const QUICK: Extra = { options: { keepalive: '1 4' }, lines: ['keepalive 1 4'] };
+
+interface Status {
+  readonly data_plane: { readonly name: string };
+  readonly drops: { readonly plane: Readonly<Record<string, number>> };
+}
+
+async function statusOf(end: End): Promise<Status> {
+  const status = (await end.ovpnd!.status()) as unknown as Status;
+  strictEqual(status.data_plane.name, 'native');
+  return status;
+}
+
+/** Nothing that arrived is not what was sent. */
+function isSound({ received, wrong, repeated }: StreamResult): void {
+  ok(received > 0, 'nothing arrived');
+  deepStrictEqual({ wrong, repeated }, { wrong: 0, repeated: 0 });
+}
+
+/** Everything arrived, once and whole. */
+function isWhole(result: StreamResult): void {
+  isSound(result);
+  strictEqual(result.received, result.sent, `${result.sent - result.received} of ${result.sent} lost`);
+}
+
+const HARM_RATE = 4000;
+const HARM_MS = 4000;
+/** What harmful packets of known keys are counted as. */
+const HARMED = ['short', 'unknown-peer', 'no-key', 'auth', 'replay'];
+
+function flooded(ends: Ends): Row {
+  return {
+    title: `${describeEnds(ends)}: cut, blown up, changed, repeated, mis-keyed packets at a high rate`,
+    runtimes: runtimesOf(ends),
+    body: async world => {
+      const keys = await pki();
+      const wire = await world.pair();
+      const { left, right } = wire;
+      const words = ['1194', wire.left4, '1194', String(HARM_RATE)];
+      const harm = world.spawn('harm', right, [await compiled('harm'), ...words]);
+      await harm.line(/^ready$/);
+      const server = await startServer(world, left, keys, ends.server, AGREEMENT);
+      const client = startClient(world, wire, keys, ends.client, AGREEMENT, { remote: '127.0.0.1' });
+      await reach(world, right, SERVER4, 30_000);
+      const streams = await Promise.all([
+        Stream.start(world, right, left, SERVER4),
+        Stream.start(world, left, right, CLIENT4),
+      ]);
+      const transfers = await Promise.all([
+        Transfer.start(world, right, left, SERVER4),
+        Transfer.start(world, left, right, CLIENT4),
+      ]);
+      await pause(HARM_MS);
+      harm.signal('SIGUSR1');
+      const sent = JSON.parse(await harm.line(/^\{/)) as Record<string, number>;
+      ok(
+        Object.values(sent).every(count => count > 100),
+        `too little harm: ${JSON.stringify(sent)}`,
+      );
+      for (const transfer of transfers) ok((await transfer.stop()) > 0);
+      for (const running of streams) isSound(await running.stop());
+      await undisturbed(right, SERVER4, () => pingAll(right, SERVER_ADDRESSES));
+      for (const end of [server, client].filter(({ kind }) => !isStock(kind))) {
+        const { plane } = (await statusOf(end)).drops;
+        for (const reason of HARMED) ok((plane[reason] ?? 0) > 10, `${reason}: ${JSON.stringify(plane)}`);
+      }
+    },
+  };
+}
+
+const SWAP_MS = 9000;
+
+function swapped(ends: Ends): Row {
+  const often: Extra = { options: { reneg_sec: '3' }, lines: ['reneg-sec 3 3'] };
+  const never: Extra = { options: { reneg_sec: '0' }, lines: ['reneg-sec 0'] };
+  return {
+    title: `${describeEnds(ends)}: new keys every three seconds, and not one of 1,000 packets a second is lost`,
+    runtimes: runtimesOf(ends),
+    body: async world => {
+      const { wire, server, client } = await up(world, ends, AGREEMENT, { server: often, client: never });
+      const streams = await Promise.all([
+        Stream.start(world, wire.right, wire.left, SERVER4),
+        Stream.start(world, wire.left, wire.right, CLIENT4),
+      ]);
+      await pause(SWAP_MS);
+      for (const running of streams) isWhole(await running.stop());
+      for (const end of [server, client].filter(({ kind }) => isStock(kind)))
+        ok(end.process.count(/Control Channel: TLS/) >= 3, 'too few handshakes');
+      for (const end of [server, client].filter(({ kind }) => !isStock(kind))) await statusOf(end);
+    },
+  };
+}
+
+const thrownOut: Row = {
+  title: 'a client is thrown out under load: it comes back, and the other one loses nothing',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const { wire, server } = await up(world, OURS_OURS, AGREEMENT, { server: QUICK });
+    const second = await world.wire(wire.left, await world.namespace());
+    startClient(world, second, await pki(), 'quickjs', AGREEMENT, { number: 1 });
+    await reach(world, second.right, SERVER4);
+    const [mine, others] = await Promise.all([
+      Stream.start(world, wire.left, wire.right, CLIENT4, { rate: 5000 }),
+      Stream.start(world, second.right, wire.left, SERVER4),
+      Stream.start(world, wire.right, wire.left, SERVER4, { rate: 5000 }),
+    ]);
+    for (let i = 0; i < 3; i++) {
+      const told = await server.ovpnd!.ask('disconnect', 'home', 'client0');
+      strictEqual(told.code, 0, told.output);
+      await reach(world, wire.right, SERVER4, 30_000);
+    }
+    isWhole(await others!.stop());
+    isSound(await mine!.stop());
+    deepStrictEqual(await peerNames(server.ovpnd!), ['client0', 'client1']);
+  },
+};
+
+function downAndUp(which: 'server' | 'client'): Row {
+  return {
+    title: `the ${which}'s device is set down and up again under load`,
+    runtimes: ['quickjs'],
+    body: async world => {
+      const tunnel = await up(world, OURS_OURS, AGREEMENT);
+      const { wire } = tunnel;
+      const namespace = which === 'server' ? wire.left : wire.right;
+      const { device } = tunnel[which];
+      const running = await Promise.all([
+        Stream.start(world, wire.right, wire.left, SERVER4, { rate: 5000 }),
+        Stream.start(world, wire.left, wire.right, CLIENT4, { rate: 5000 }),
+      ]);
+      await namespace.ip(`link set ${device} down`);
+      await pause(500);
+      await namespace.ip(`link set ${device} up`);
+      await reach(world, wire.right, SERVER4, 20_000);
+      await undisturbed(wire.right, SERVER4, () => pause(1000));
+      for (const stream of running) isSound(await stream.stop());
+      await statusOf(tunnel[which]);
+    },
+  };
+}
+
+function taken(which: 'server' | 'client'): Row {
+  return {
+    title: `the ${which}'s device is deleted under load: it says so and starts again`,
+    runtimes: ['quickjs'],
+    body: async world => {
+      const tunnel = await up(world, OURS_OURS, AGREEMENT, { server: QUICK });
+      const { wire } = tunnel;
+      const namespace = which === 'server' ? wire.left : wire.right;
+      const { device, process } = tunnel[which];
+      await Promise.all([
+        Stream.start(world, wire.right, wire.left, SERVER4, { rate: 5000 }),
+        Stream.start(world, wire.left, wire.right, CLIENT4, { rate: 5000 }),
+      ]);
+      for (let i = 0; i < 2; i++) {
+        const from = process.lines.length;
+        await namespace.ip(`link del ${device}`);
+        await process.line(/error: data plane: the device is gone .*, starting again$/, 10_000, from);
+        await reach(world, wire.right, SERVER4, 30_000);
+        await reach(world, wire.right, SERVER6, 30_000);
+      }
+      await statusOf(tunnel[which]);
+    },
+  };
+}
+
+const HELD_MS = 2000;
+
+function held(ends: Ends): Row {
+  return {
+    title: `${describeEnds(ends)}: our control threads stand still for two seconds under load, no packet does`,
+    runtimes: runtimesOf(ends),
+    body: async world => {
+      const { wire, server, client } = await up(world, ends, AGREEMENT);
+      const ours = [server, client].filter(({ kind }) => !isStock(kind));
+      const stream = await Stream.start(world, wire.right, wire.left, SERVER4);
+      const program = await compiled('traffic');
+      await undisturbed(wire.right, SERVER4, async () => {
+        const stops = ours.map(({ process }) =>
+          world.spawn('stop', wire.left, [program, 'stop', String(process.pid), String(HELD_MS)]),
+        );
+        for (const stop of stops) await stop.line(/^held$/);
+        const from = performance.now();
+        const answers = await Promise.all(
+          ours.map(end => statusOf(end).then(() => performance.now() - from)),
+        );
+        // Proof that they did stand still: nobody could ask them anything.
+        for (const ms of answers) ok(ms > HELD_MS / 2, `answered after ${ms} ms`);
+        for (const stop of stops) strictEqual((await stop.ended(10_000)).code, 0, stop.output);
+      });
+      isWhole(await stream.stop());
+    },
+  };
+}
+
+const killed: Row = {
+  title: 'both ends are killed under load: nothing is left, and they start again',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const keys = await pki();
+    const wire = await world.pair();
+    const { left, right } = wire;
+    const clean = await Promise.all([left.snapshot(), right.snapshot()]);
+    const start = async () => {
+      const server = await startServer(world, left, keys, 'quickjs', AGREEMENT);
+      const client = startClient(world, wire, keys, 'quickjs', AGREEMENT);
+      await reach(world, right, SERVER4);
+      return [server, client];
+    };
+    const ends = await start();
+    const streams = await Promise.all([
+      Stream.start(world, right, left, SERVER4, { rate: 5000 }),
+      Stream.start(world, left, right, CLIENT4, { rate: 5000 }),
+    ]);
+    await pause(300);
+    await Promise.all(ends.map(({ process }) => process.kill()));
+    await world.until('their devices are gone', 5000, async () => {
+      const now = await Promise.all([left.snapshot(), right.snapshot()]);
+      return now.every((text, i) => text === clean[i]);
+    });
+    for (const { process } of ends) ok(!existsSync(`/proc/${process.pid}`), 'the process is there');
+    for (const stream of streams) isSound(await stream.stop());
+    await start();
+  },
+};
+
+table('native plane, bad days', { atOnce: 4 }, [
+  flooded(ASAN_ASAN),
+  flooded(OURS_THEIRS),
+  flooded(THEIRS_OURS),
+  swapped(OURS_OURS),
+  swapped(OURS_THEIRS),
+  swapped(THEIRS_OURS),
+  thrownOut,
+  downAndUp('server'),
+  downAndUp('client'),
+  taken('server'),
+  taken('client'),
+  held(OURS_OURS),
+  held(OURS_THEIRS),
+  held(THEIRS_OURS),
+  killed,
+]);
