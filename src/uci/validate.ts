@@ -93,24 +93,29 @@ function checkLogin(report: Report, draft: Draft): void {
 
 /** A server without authority and fingerprint would take anybody's certificate. */
 export function checkAuthorities(report: Report, drafts: readonly Draft[]): void {
+  const withFingerprints = new Set(
+    drafts
+      .filter(({ type, values }) => type === 'peer' && values.has('fingerprint'))
+      .map(({ values }) => values.get('tunnel')),
+  );
   for (const draft of drafts) {
     const { options, name } = draft.section;
     if (draft.type !== 'server' || options.has('ca') || options.has('peer_fingerprint')) continue;
     if (draft.values.get('verify_client_cert') === 'none') continue;
-    const hasPeer = drafts.some(
-      peer => peer.type === 'peer' && peer.values.get('tunnel') === name && peer.values.has('fingerprint'),
-    );
-    if (!hasPeer) refuse(report, draft, 'is required, or else peer_fingerprint', 'ca');
+    if (!withFingerprints.has(name)) refuse(report, draft, 'is required, or else peer_fingerprint', 'ca');
   }
 }
 
 /** Users belong to a server that asks for them; names are distinct within it. */
 export function checkUsers(report: Report, drafts: readonly Draft[]): void {
+  const servers = new Map(
+    drafts.filter(({ type }) => type === 'server').map(draft => [draft.section.name, draft]),
+  );
   const taken = new Map<string, Draft>();
   for (const draft of drafts) {
     if (draft.type !== 'user' || draft.section.anonymous) continue;
     const tunnel = draft.values.get('tunnel') as string | undefined;
-    const server = drafts.find(other => other.type === 'server' && other.section.name === tunnel);
+    const server = tunnel === undefined ? undefined : servers.get(tunnel);
     if (tunnel !== undefined && server === undefined)
       refuse(report, draft, 'is no server of this file', 'tunnel');
     else if (server !== undefined && server.values.get('auth') !== 'users') {

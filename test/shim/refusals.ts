@@ -27,7 +27,7 @@ export const SIGNATURES: Readonly<Record<string, string>> = {
   tcp_connect: 'biisiii',
   tcp_outcome: 'i',
   tcp_local: 'ib',
-  tun_open: 's',
+  tun_open: 'si',
   tun_close: 'i',
   tun_fd: 'i',
   tun_name: 'i',
@@ -85,6 +85,30 @@ export const SIGNATURES: Readonly<Record<string, string>> = {
   tls_description: 'i',
   tls_peer: 'i',
   tls_export: 'isi',
+  pkey_generate: 's',
+  pkey_public: 'b',
+  pkey_sign: 'bb',
+  plane_open: 'iiiiiiiiiii',
+  plane_close: 'i',
+  plane_fd: 'i',
+  plane_take: 'ib',
+  plane_add_peer: 'iiiibbbbiii',
+  plane_set_peer: 'iibbbbiii',
+  plane_del_peer: 'ii',
+  plane_add_key: 'iiiisbbbb',
+  plane_swap_keys: 'ii',
+  plane_del_key: 'iii',
+  plane_send_inner: 'iibi',
+  plane_peers: 'i',
+  plane_show: 'i',
+  plane_add_socket: 'iiiii',
+  plane_add_stream: 'iibi',
+  plane_send_record: 'iib',
+  plane_remove_socket: 'ii',
+  plane_from_network: 'ibbi',
+  plane_from_tun: 'ibi',
+  plane_tick: 'ii',
+  plane_deadline: 'i',
 };
 
 /** Functions without arguments. */
@@ -183,6 +207,7 @@ const MAKERS = [
   'signal_watch',
   'error_text',
   'random_bytes',
+  'plane_open',
 ];
 
 function staleHandles(shim: Record<string, AnyFunction>, check: Check): void {
