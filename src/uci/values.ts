@@ -55,9 +55,10 @@ const READERS: Readonly<Record<OtherKind, (text: string) => Reading>> = {
   mark: readMark,
   network: readNetwork,
   ownAddress: readOwnAddress,
+  // Whoever names a user makes us compute this on the loop, which waits meanwhile.
   passwordHash: matching(
-    /^\$6\$(?:rounds=[0-9]{4,9}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}$/,
-    'must be a SHA-512 hash of crypt(3): $6$SALT$HASH',
+    /^\$6\$(?:rounds=[0-9]{4,5}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}$/,
+    'must be a SHA-512 hash of crypt(3), $6$SALT$HASH, of at most 99999 rounds',
   ),
   path: readPath,
   port: text => readNumber(text, 1, 65_535, 'a port number'),

@@ -242,7 +242,7 @@ describe('problems', () => {
       "f:8: warning: client 'c': option pasword: is not known and has no effect; did you mean password?",
       "f:9: client 'c': option username: must not contain control characters",
       "f:11: user 'u': option tunnel 'x': is no server of this file",
-      "f:12: user 'u': option password_hash: must be a SHA-512 hash of crypt(3): $6$SALT$HASH",
+      "f:12: user 'u': option password_hash: must be a SHA-512 hash of crypt(3), $6$SALT$HASH, of at most 99999 rounds",
     ]);
     ok(!JSON.stringify(read(text).problems).includes('hunter2'));
   });

@@ -165,7 +165,10 @@ const VALUES: Readonly<Record<string, Values>> = {
     no: ['10.8.0.10/32', '10.9.0.1', '10.8.0.1', '10.8.0.0', 'x'],
   },
   name: { yes: ['alice'], no: ['x'.repeat(129), 'a\nb'] },
-  password_hash: { yes: [`$6$salt$${'a'.repeat(86)}`], no: ['secret', `$1$salt$${'a'.repeat(22)}`] },
+  password_hash: {
+    yes: [`$6$salt$${'a'.repeat(86)}`, `$6$rounds=99999$salt$${'a'.repeat(86)}`],
+    no: ['secret', `$1$salt$${'a'.repeat(22)}`, `$6$rounds=100000$salt$${'a'.repeat(86)}`],
+  },
   totp_secret: { yes: ['JBSWY3DPEHPK3PXP'], no: ['jbswy3dpehpk3pxp', 'JBSW', '0'.repeat(16)] },
 };
 
