@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import Mocha from 'mocha';
 
-const FOLDERS = ['unit', 'shim', 'sim', 'fuzz', 'openwrt', 'interop', 'cross', 'kernel'];
+const FOLDERS = ['unit', 'shim', 'sim', 'fuzz', 'openwrt', 'luci', 'interop', 'cross', 'kernel'];
 
 function testFiles(path) {
   if (!existsSync(path)) return [];

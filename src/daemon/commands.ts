@@ -57,8 +57,28 @@ function streamTo(host: Host, places: Places, tunnel: string): Stream | string {
   return isAbsent ? `tunnel '${tunnel}' is not running` : `tunnel '${tunnel}': ${describe(stream)}`;
 }
 
+/** Asks an object of ubusd; a string says why there is no answer. */
+export function askBus(
+  host: Host,
+  places: Places,
+  path: string,
+  method: string,
+  args: object,
+): object | string {
+  const stream = host.connectUnix(places.ubusSocket);
+  if (isFailure(stream)) return describe(stream);
+  const answer = question(host, stream, createCall({ path, method, args }));
+  return isUbusError(answer) ? answer.text : answer;
+}
+
 /** Asks one tunnel's process; a string says why there is no answer. */
-function ask(host: Host, places: Places, tunnel: string, method: string, args: object): object | string {
+export function ask(
+  host: Host,
+  places: Places,
+  tunnel: string,
+  method: string,
+  args: object,
+): object | string {
   const stream = streamTo(host, places, tunnel);
   if (typeof stream === 'string') return stream;
   const answer = question(host, stream, createCall({ path: `ovpnd.${tunnel}`, method, args }));

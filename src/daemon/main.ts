@@ -11,6 +11,7 @@ import { createLog } from './log.ts';
 import { migrate } from './migrate.ts';
 import type { PkiTarget } from './pki.ts';
 import { exportCommand, pkiInit, pkiIssue, pkiList, pkiRenew, pkiRevoke } from './pkicommand.ts';
+import { rpcdCommand } from './rpcd.ts';
 import { run } from './run.ts';
 import { VERSION } from './version.ts';
 
@@ -32,6 +33,7 @@ const USAGE = `usage: ovpnd COMMAND
   pki list TUNNEL [--json]   what was issued
   export TUNNEL PEER --remote HOST [--port N] [--days N] [-o FILE]
                              print a complete profile (.ovpn) for a peer, with a fresh certificate and key
+  rpcd list|call METHOD      what the web pages ask through rpcd: arguments on standard input, both as JSON
   version
 options
   -c DIR   directory of the configuration file 'ovpnd' (default ${CONFIG_DIRECTORY})
@@ -157,6 +159,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       return verb === 'revoke' ? pkiRevoke(host, target, peer) : undefined;
     },
   },
+  rpcd: { words: [1, 2], run: (host, line) => rpcdCommand(host, line, line.words) },
   version: {
     words: [0, 0],
     run: host => {

@@ -17,6 +17,7 @@ import {
 import { readCertificate } from '../pki/certificate.ts';
 import { type ExportRemote, exportProfile } from '../profile/export.ts';
 import type { ServerConfig } from '../uci/config.ts';
+import { findSection } from '../uci/write.ts';
 import { readConfigFile } from './configfile.ts';
 import {
   type ConfigText,
@@ -64,6 +65,14 @@ const FILES: readonly (readonly [option: string, name: string])[] = [
 
 /** Each peer gets a key of its own, made from this one. */
 const V2_KEY = 'tls-crypt-v2.key';
+
+/** The options that a section without keys gets from `initAuthority`. */
+export function authorityFiles({ tunnel, keyDirectory }: PkiTarget): [option: string, path: string][] {
+  return [...FILES, ['tls_crypt_v2', V2_KEY] as const].map(([option, name]) => [
+    option,
+    `${keyDirectory}/${tunnel}/${name}`,
+  ]);
+}
 
 /** Makes the authority and adds the options that name its files to the server's section. */
 export function initAuthority(host: Host, target: PkiTarget, kind: KeyKind): Refusal | undefined {
@@ -152,35 +161,61 @@ export function revokePeer(host: Host, target: PkiTarget, peer: string): Revocat
   if (!known.some(item => item.commonName === commonName)) {
     return refusal(`no certificate was issued to '${commonName}'`);
   }
-  const wrong = disablePeer(host, config, target, peer, commonName);
+  const wrong = setPeerEnabled(host, config, target, peer, commonName, false);
   return wrong === undefined ? { commonName, count: 0, isDisabled: true } : refusal(wrong);
 }
 
-function disablePeer(
+/** Sets a peer's `enabled`; without a section one is made when it is to be kept out. A string says why not. */
+function setPeerEnabled(
   host: Host,
   config: ConfigText,
   { tunnel }: PkiTarget,
   peer: string,
   commonName: string,
+  isEnabled: boolean,
 ): string | undefined {
+  const enabled = isEnabled ? '1' : '0';
   const section = sectionOf(config, 'peer', peer);
   if (section !== undefined) {
     const lines = config.text.split('\n');
     // A later line of an option wins; the old one goes, so that nobody is misled.
     const old = section.options.get('enabled')?.lines[0];
     if (old !== undefined) lines.splice(old - 1, 1);
-    const text = withOptions({ ...config, text: lines.join('\n') }, section, new Map([['enabled', '0']]));
+    const text = withOptions({ ...config, text: lines.join('\n') }, section, new Map([['enabled', enabled]]));
     return writeConfigText(host, config.path, text);
   }
   const name = peer.replace(/[^A-Za-z0-9_]/g, '_').slice(0, 32);
-  if (sectionOf(config, 'peer', name) !== undefined)
-    return `${config.path}: there is a peer '${name}' already`;
+  if (findSection(config.parsed, name) !== undefined)
+    return `${config.path}: there is a section '${name}' already`;
   const options = new Map([
-    ['enabled', '0'],
+    ['enabled', enabled],
     ['tunnel', tunnel],
     ['common_name', commonName],
   ]);
   return writeConfigText(host, config.path, `${config.text}${sectionText('peer', name, options)}`);
+}
+
+/** Lets a peer in or keeps it out, by its section's name or its common name; its certificate stays as it is. */
+export function enablePeer(
+  host: Host,
+  target: PkiTarget,
+  peer: string,
+  isEnabled: boolean,
+): Refusal | undefined {
+  const config = readConfigText(host, target.configDirectory);
+  const missing = serverSection(config, target.tunnel);
+  if (missing !== undefined || typeof config === 'string') return missing;
+  const named = config.parsed.sections.find(section => {
+    const isOurs = section.type === 'peer' && !section.anonymous;
+    return (
+      isOurs && optionOf(section, 'tunnel') === target.tunnel && optionOf(section, 'common_name') === peer
+    );
+  });
+  const name = named?.name ?? peer;
+  const commonName = commonNameOf(config, target, name);
+  if (typeof commonName !== 'string') return commonName;
+  const wrong = setPeerEnabled(host, config, target, name, commonName, isEnabled);
+  return wrong === undefined ? undefined : refusal(wrong);
 }
 
 export interface ExportRequest {
@@ -192,7 +227,8 @@ export interface ExportRequest {
   readonly days?: number;
 }
 
-const HOST = /^(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?|[0-9A-Fa-f:.]{2,45})$/;
+/** Address or host name of a remote. */
+export const HOST = /^(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?|[0-9A-Fa-f:.]{2,45})$/;
 
 /** The text of a profile for a peer, with a fresh certificate and key. Nothing of it is kept but the certificate. */
 export function exportPeer(host: Host, target: PkiTarget, request: ExportRequest): string | Refusal {

@@ -342,6 +342,8 @@ export interface Host {
   readonly hasAesInstructions: boolean;
   readonly uid: number;
   readonly pid: number;
+  /** Standard input to its end, at most `maxBytes`; blocks. */
+  readInput(maxBytes: number): Result<Uint8Array>;
   /** fd 1 or 2; blocks. */
   print(fd: 1 | 2, text: string): void;
   /** Level as in syslog(3): 3 error, 4 warning, 6 info, 7 debug. */

@@ -96,6 +96,8 @@ export interface RawShim {
   stream_read(stream: Handle, buffer: Uint8Array): Status;
   stream_write(stream: Handle, bytes: Uint8Array): Status;
 
+  /** Standard input to its end, which it waits for; at most so many bytes. */
+  input_read(max: number): Uint8Array | Status;
   file_read(path: string): Uint8Array | Status;
   file_write(path: string, bytes: Uint8Array, mode: number): Status;
   /** [kind, size, mode, uid]. */

@@ -82,6 +82,10 @@ export function shimHost(runtime: Runtime): Host {
     hasAesInstructions: aes === 1,
     uid: uid!,
     pid: pid!,
+    readInput: maxBytes => {
+      const bytes = shim.input_read(maxBytes);
+      return typeof bytes === 'number' ? failure(shim, 'read standard input', bytes) : bytes;
+    },
     print: (fd, text) => {
       // A closed terminal or pipe is nobody's concern here.
       shim.print(fd, text.replaceAll('\0', '\ufffd'));

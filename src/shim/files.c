@@ -2,6 +2,7 @@
 /* Whole small files. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,27 +15,14 @@
 #define FILE_MAX (1 << 20)
 #define MODE_BITS 07777
 
-static int64_t file_read(struct shim_call *call)
+/* What fd gives until its end, at most max bytes, as the result of the call; room is a first guess. */
+static int64_t read_whole(struct shim_call *call, int fd, size_t room, size_t max)
 {
-	/* Non-blocking, so that the name of a FIFO cannot hang the daemon before it is refused. */
-	int fd = open(call->in[0].text, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	size_t room = 4096, length = 0;
 	uint8_t *buffer = NULL, *out;
-	struct stat status;
+	size_t length = 0;
 	ssize_t got = 1;
 	int64_t error = 0;
 
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &status) < 0)
-		error = -errno;
-	else if (!S_ISREG(status.st_mode))
-		error = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
-	else if (status.st_size > FILE_MAX)
-		error = -EFBIG;
-	else if (status.st_size >= (off_t)room)
-		room = status.st_size + 1;
-	/* Until the end rather than by st_size: files under /proc claim to be empty. */
 	while (error == 0 && got > 0) {
 		uint8_t *bigger;
 
@@ -47,12 +35,16 @@ static int64_t file_read(struct shim_call *call)
 				break;
 		}
 		got = read(fd, buffer + length, room - length);
-		if (got < 0)
+		if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+			/* Somebody else made it non-blocking. */
+			poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, -1);
+			got = 1;
+		} else if (got < 0) {
 			error = -errno;
-		else if ((length += got) > FILE_MAX)
+		} else if ((length += got) > max) {
 			error = -EFBIG;
+		}
 	}
-	close(fd);
 	if (error == 0) {
 		out = shim_result_bytes(call, length);
 		if (out)
@@ -66,6 +58,39 @@ static int64_t file_read(struct shim_call *call)
 		free(buffer);
 	}
 	return error;
+}
+
+static int64_t file_read(struct shim_call *call)
+{
+	/* Non-blocking, so that the name of a FIFO cannot hang the daemon before it is refused. */
+	int fd = open(call->in[0].text, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	size_t room = 4096;
+	struct stat status;
+	int64_t error = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &status) < 0)
+		error = -errno;
+	else if (!S_ISREG(status.st_mode))
+		error = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
+	else if (status.st_size > FILE_MAX)
+		error = -EFBIG;
+	else if (status.st_size >= (off_t)room)
+		room = status.st_size + 1;
+	/* Until the end rather than by st_size: files under /proc claim to be empty. */
+	if (error == 0)
+		error = read_whole(call, fd, room, FILE_MAX);
+	close(fd);
+	return error;
+}
+
+/* Standard input to its end; blocks until then. */
+static int64_t input_read(struct shim_call *call)
+{
+	int64_t max = call->in[0].number;
+
+	return max < 1 || max > FILE_MAX ? -EINVAL : read_whole(call, STDIN_FILENO, 4096, max);
 }
 
 static int64_t write_all(int fd, const uint8_t *bytes, size_t length, mode_t mode)
@@ -220,6 +245,7 @@ static int64_t file_remove(struct shim_call *call)
 
 const struct shim_entry shim_files[] = {
 	{ "file_read", file_read, "s:path" },
+	{ "input_read", input_read, "i:max" },
 	{ "file_write", file_write, "s:path b:bytes i:mode" },
 	{ "file_status", file_status, "s:path" },
 	{ "file_list", file_list, "s:path" },
