@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// From nothing to a server, and from a server to a client's profile: shown once, kept nowhere.
+'use strict';
+'require view';
+'require ui';
+'require tools.ovpnd as ovpnd';
+
+const el = ovpnd.el;
+/* A QR code takes no more. */
+const QR_BYTES = 2953;
+const STATES = { valid: _('valid'), expired: _('expired'), revoked: _('revoked') };
+
+/* LuCI's own module, where it is installed. */
+const loadQr = () => Promise.resolve().then(() => L.require('uqr')).catch(() => null);
+
+function download(name, text) {
+	const url = URL.createObjectURL(new Blob([ text ], { type: 'application/x-openvpn-profile' }));
+	const link = el('a', { 'href': url, 'download': name });
+	document.body.append(link);
+	link.click();
+	link.remove();
+	setTimeout(() => URL.revokeObjectURL(url), 10000);
+}
+
+function qrImage(uqr, text) {
+	if (new TextEncoder().encode(text).length > QR_BYTES)
+		return el('p', {}, _('This profile is too long for a QR code: take the download.'));
+	if (!uqr)
+		return el('p', {}, _('For a QR code install the package luci-lib-uqr; the download works without it.'));
+	const svg = uqr.renderSVG(text, { border: 4, pixelSize: 4 });
+	return el('img', { 'class': 'ovpnd-qr', 'alt': _('The profile as a QR code'), 'src': 'data:image/svg+xml,' + encodeURIComponent(svg) });
+}
+
+/* The profile is in this page's memory alone, and gone when the window is closed. */
+function showProfile(peer, profile, uqr, done) {
+	const opener = document.activeElement;
+	ui.showModal(_('The profile is ready'), [
+		el('p', {}, _('Client: %s').format(peer)),
+		el('p', {}, el('strong', {}, _('It is shown only now: it holds a private key that this router does not keep.')),
+			' ', _('Open the file with an OpenVPN app (OpenVPN Connect, OpenVPN for Android, Tunnelblick). The QR code holds the same text, for a phone without a way to get the file.')),
+		qrImage(uqr, profile),
+		el('div', { 'class': 'ovpnd-actions' },
+			ovpnd.button(_('Download'), 'cbi-button-positive ovpnd-download', () => download(peer.replace(/[^A-Za-z0-9_.-]/g, '_') + '.ovpn', profile)),
+			ovpnd.button(_('Close'), '', () => { ui.hideModal(); opener?.focus?.(); done(); }))
+	], 'ovpnd-profile');
+}
+
+class ServerCard {
+	constructor(tunnel, proposal, uqr) {
+		Object.assign(this, { tunnel, proposal, uqr });
+		this.messages = ovpnd.messages();
+		this.list = el('div', {});
+		this.node = el('div', { 'class': 'cbi-section ovpnd-card', 'data-server': tunnel.name },
+			el('h3', {}, tunnel.name), this.messages,
+			tunnel.warnings.map((line) => el('p', { 'class': 'alert-message warning' }, line)),
+			tunnel.problems.map(({ option, rule }) => el('p', { 'class': 'alert-message error' }, (option ? option + ' ' : '') + rule)),
+			tunnel.authority ? [ this.list, this.addForm() ] : this.initForm());
+		if (tunnel.authority)
+			this.refresh();
+	}
+
+	initForm() {
+		return [
+			el('p', {}, _('This server has no certificate authority of its own: without one no client can be added here.')),
+			ovpnd.button(_('Make a certificate authority'), 'cbi-button-action', () =>
+				ovpnd.call('pki_init', { tunnel: this.tunnel.name }).then(() => location.reload()), this.messages)
+		];
+	}
+
+	addForm() {
+		if (!this.tunnel.can_issue)
+			return el('p', {}, _('The key of the authority is not on this router: nothing can be issued here.'));
+		const name = ovpnd.field(_('Name of the client'), ovpnd.input({ 'placeholder': 'alice-phone', 'name': 'peer', 'maxlength': 64 }), _('Letters, digits, dot, dash.'));
+		const remote = ovpnd.field(_('Address of this router'), ovpnd.input({ 'value': this.proposal.host, 'name': 'remote', 'placeholder': 'vpn.example.org' }),
+			[ _('The name or address by which the client reaches this router from the internet.'), ' ', this.proposal.host_note ]);
+		const days = ovpnd.field(_('Good for'), ovpnd.select([ [ '825', _('2 years') ], [ '365', _('1 year') ], [ '90', _('90 days') ], [ '7', _('a week') ] ], '825', 'days'));
+		const add = ovpnd.button(_('Add client'), 'cbi-button-positive', () => {
+			const fields = { peer: name.control.value.trim(), remote: remote.control.value.trim() };
+			name.complain(/^[A-Za-z0-9_.@:-]{1,64}$/.test(fields.peer) ? '' : _('Give the client a name of letters, digits, dot or dash.'));
+			remote.complain(fields.remote !== '' ? '' : _('Without an address the client would not know where to go.'));
+			if (name.row.matches('.ovpnd-invalid') || remote.row.matches('.ovpnd-invalid'))
+				return null;
+			return ovpnd.call('export', { tunnel: this.tunnel.name, days: +days.control.value, ...fields }).then(({ profile }) => {
+				ovpnd.say(this.messages, []);
+				name.control.value = '';
+				showProfile(fields.peer, profile, this.uqr, () => this.refresh());
+			});
+		}, this.messages);
+		return el('form', { 'class': 'ovpnd-add', 'submit': (event) => { event.preventDefault(); add.click(); } },
+			el('h4', {}, _('Add a client')), name.row, remote.row, days.row, el('div', { 'class': 'ovpnd-actions' }, add));
+	}
+
+	refresh() {
+		return ovpnd.call('pki_list', { tunnel: this.tunnel.name }).then(({ certificates }) => {
+			const clients = certificates.filter(({ common_name }) => common_name !== this.tunnel.name);
+			this.list.replaceChildren(ovpnd.table([ _('Client'), _('State'), _('Until'), '' ], clients.map((item) => [
+				item.common_name, STATES[item.state] ?? item.state, ovpnd.day(item.not_after), item.state === 'valid' ? this.revoke(item.common_name) : ''
+			]), _('No client yet.')));
+		}).catch((error) => ovpnd.say(this.messages, error.message, 'error'));
+	}
+
+	revoke(peer) {
+		const button = ovpnd.button(_('Revoke'), 'cbi-button-negative', () =>
+			ovpnd.confirm(_('Revoke this client?'), [ _('Client: %s').format(peer), _('Its connection ends now, and its profile never works again. This cannot be undone.') ], _('Revoke'), () =>
+				ovpnd.call('pki_revoke', { tunnel: this.tunnel.name, peer }).then(({ disabled }) => {
+					ovpnd.say(this.messages, disabled ? _('The key of the authority is not here: the client is kept out by its settings instead.') : _('Revoked: %s').format(peer));
+					return this.refresh();
+				})), this.messages);
+		button.setAttribute('aria-label', '%s: %s'.format(_('Revoke'), peer));
+		return button;
+	}
+}
+
+function wizard(proposal, done) {
+	const messages = ovpnd.messages();
+	const fields = {
+		tunnel: ovpnd.field(_('Name'), ovpnd.input({ 'value': proposal.name, 'name': 'tunnel', 'maxlength': 32 }), _('Letters, digits and _.')),
+		address: ovpnd.field(_('Addresses inside the tunnel'), ovpnd.input({ 'value': proposal.address, 'name': 'address' }), _('The address of this router in the tunnel and the size of the subnet; clients get the other addresses. The proposed one is free.')),
+		port: ovpnd.field(_('Port'), ovpnd.input({ 'value': proposal.port, 'name': 'port', 'inputmode': 'numeric' }), ''),
+		proto: ovpnd.field(_('Transport'), ovpnd.select([ [ 'udp', _('UDP (fast)') ], [ 'both', _('UDP, and TCP where UDP is blocked') ], [ 'tcp', _('TCP only') ] ], 'udp', 'proto'), ''),
+		networks: ovpnd.field(_('Local networks'), ovpnd.input({ 'value': proposal.lan_network, 'name': 'networks', 'placeholder': '192.168.1.0/24' }), _('Networks behind this router that clients reach, with blanks between them.')),
+		dns: ovpnd.field(_('Name servers for clients'), ovpnd.input({ 'value': proposal.lan_address, 'name': 'dns', 'placeholder': '192.168.1.1' }), _('Addresses with blanks between them. The router itself knows the names of your network.'))
+	};
+	const reach = { lan: ovpnd.checkbox(true, 'lan'), internet: ovpnd.checkbox(false, 'internet') };
+	const wall = ovpnd.checkbox(proposal.has_firewall, 'firewall');
+	wall.disabled = !proposal.has_firewall;
+	reach.lan.addEventListener('change', () => { fields.networks.row.hidden = !reach.lan.checked; });
+	const make = ovpnd.button(_('Make the server'), 'cbi-button-positive', () => {
+		const text = (name) => fields[name].control.value.trim();
+		const port = Number(text('port'));
+		fields.tunnel.complain(/^[A-Za-z0-9_]{1,32}$/.test(text('tunnel')) ? '' : _('The name must be 1 to 32 letters, digits or _.'));
+		fields.port.complain(Number.isInteger(port) && port >= 1 && port <= 65535 ? '' : _('A port is a number from 1 to 65535.'));
+		fields.address.complain(text('address').includes('/') ? '' : _('An address with its prefix length is needed, such as 10.8.0.1/24.'));
+		const wrong = Object.values(fields).find(({ row }) => row.matches('.ovpnd-invalid'));
+		if (wrong)
+			return wrong.control.focus();
+		return ovpnd.call('server_create', {
+			tunnel: text('tunnel'), address: text('address'), port, proto: text('proto'), networks: text('networks'), dns: text('dns'),
+			lan: reach.lan.checked, internet: reach.internet.checked, firewall: wall.checked
+		}).then(() => done(text('tunnel')));
+	}, messages);
+	return el('form', { 'class': 'cbi-section ovpnd-wizard', 'submit': (event) => { event.preventDefault(); make.click(); } },
+		el('h3', {}, _('New server')), messages, fields.tunnel.row, fields.address.row, fields.port.row, fields.proto.row,
+		el('div', { 'class': 'cbi-value' },
+			el('div', { 'class': 'cbi-value-title', 'id': 'ovpnd-reach' }, _('Clients reach')),
+			el('div', { 'class': 'cbi-value-field ovpnd-choices', 'role': 'group', 'aria-labelledby': 'ovpnd-reach' },
+				el('label', {}, reach.lan, el('span', {}, _('the local network'))),
+				el('label', {}, reach.internet, el('span', {}, _('the internet: all their traffic goes through this router'))),
+				el('div', { 'class': 'cbi-value-description' }, _('With neither they reach only this router.')))),
+		fields.networks.row, fields.dns.row,
+		el('div', { 'class': 'cbi-value' },
+			el('div', { 'class': 'cbi-value-title' }, _('Firewall')),
+			el('div', { 'class': 'cbi-value-field ovpnd-choices' },
+				el('label', {}, wall, el('span', {}, _('open the port, and make a zone that lets clients reach what is chosen above'))),
+				el('div', { 'class': 'cbi-value-description' }, proposal.has_firewall
+					? _('Otherwise the firewall stays as it is, and you let clients in yourself.')
+					: _('This router has no firewall configuration: nothing to change.')))),
+		el('div', { 'class': 'ovpnd-actions' }, make));
+}
+
+return view.extend({
+	load: function() {
+		return Promise.all([ ovpnd.call('tunnels'), ovpnd.call('propose'), loadQr() ]).catch((error) => error);
+	},
+
+	render: function(data) {
+		const messages = ovpnd.messages();
+		const page = el('div', {}, ovpnd.style(), el('h2', {}, _('VPN server')), messages);
+		if (data instanceof Error) {
+			ovpnd.say(messages, data.message, 'error');
+			return page;
+		}
+		const place = el('div', {});
+		const show = ([ { tunnels }, proposal, uqr ], made) => {
+			const cards = tunnels.filter(({ role }) => role === 'server').map((tunnel) => new ServerCard(tunnel, proposal, uqr));
+			const form = wizard(proposal, (name) => this.load().then((fresh) => {
+				if (fresh instanceof Error)
+					throw fresh;
+				show(fresh, name);
+				ovpnd.say(messages, _('The server %s is made and starts now. Add its first client.').format(name));
+			}));
+			const isFirst = cards.length === 0;
+			place.replaceChildren(...cards.map(({ node }) => node),
+				isFirst ? form : el('details', {}, el('summary', {}, _('Make another server')), form));
+			if (made)
+				place.querySelector('[data-server="%s"] [name=peer]'.format(made))?.focus();
+		};
+		show(data);
+		page.append(place);
+		return page;
+	},
+
+	handleSaveApply: null,
+	handleSave: null,
+	handleReset: null
+});
