@@ -31,6 +31,7 @@ demo: build
 
 test: build lint build/asan/ovpnd build/asan/shim.node build/tsan/ovpnd build/mbedtls/ovpnd build/mbedtls/shim.node packages
 	@scripts/kernel
+	@scripts/deps luci
 	@node scripts/test.mjs
 
 test-kernel: build

@@ -7,6 +7,7 @@ import {
   formatIp,
   formatPrefix,
   type Ip,
+  maskBits,
   network,
   type Prefix,
   parsePrefix,
@@ -14,6 +15,7 @@ import {
 import { type Host, isFailure } from '../host/host.ts';
 import { parse } from '../uci/parse.ts';
 import { byteString } from '../uci/text.ts';
+import { findSection } from '../uci/write.ts';
 import { askBus, type Places } from './commands.ts';
 import { readConfigFile } from './configfile.ts';
 import { optionOf } from './configtext.ts';
@@ -141,10 +143,21 @@ function dynamicName(host: Host, directory: string): string {
   return /^[A-Za-z0-9.-]{1,253}$/.test(name) ? name : '';
 }
 
+/** The address of `lan` as it is configured: netifd names none while the ports have no link. */
+function configuredLan(host: Host, directory: string): Prefix | undefined {
+  const bytes = host.files.read(`${directory}/network`);
+  const lan = isFailure(bytes) ? undefined : findSection(parse(bytes), 'lan');
+  if (lan === undefined) return undefined;
+  const value = lan.options.get('ipaddr')?.value ?? '';
+  const address = typeof value === 'string' ? value : (value[0] ?? '');
+  const bits = maskBits(optionOf(lan, 'netmask') ?? '');
+  return parsePrefix(address.includes('/') || bits === undefined ? address : `${address}/${bits}`);
+}
+
 export function propose(host: Host, places: Places, configDirectory: string): Proposal {
   const config = readConfigFile(host, configDirectory);
   const dump = askBus(host, places, 'network.interface', 'dump', {});
-  const { outside, lan } = readDump(dump);
+  const { outside, lan = configuredLan(host, configDirectory) } = readDump(dump);
   const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
   const used = [
     ...config.servers.flatMap(({ address, pushRoute }) => [...address, ...pushRoute]),

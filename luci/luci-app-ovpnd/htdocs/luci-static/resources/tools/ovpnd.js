@@ -92,6 +92,12 @@ return baseclass.extend({
 		return button;
 	},
 
+	/** A form whose one button the Enter key presses, too. */
+	form: function(attributes, button, ...children) {
+		button.type = 'submit';
+		return el('form', Object.assign({ 'submit': (event) => event.preventDefault(), 'novalidate': '' }, attributes), ...children);
+	},
+
 	/** A place for messages that a screen reader reads aloud. */
 	messages: function() {
 		return el('div', { 'class': 'ovpnd-messages', 'role': 'status', 'aria-live': 'polite' });

@@ -50,16 +50,16 @@ class Importer {
 		this.networks.row.hidden = true;
 		this.rest.append(this.verdicts, this.name.row, this.username.row, this.password.row,
 			el('div', { 'class': 'cbi-value' },
-				el('div', { 'class': 'cbi-value-title', 'id': 'ovpnd-traffic' }, _('Through the tunnel goes')),
+				el('label', { 'class': 'cbi-value-title', 'id': 'ovpnd-traffic' }, _('Through the tunnel goes')),
 				el('div', { 'class': 'cbi-value-field ovpnd-choices', 'role': 'radiogroup', 'aria-labelledby': 'ovpnd-traffic' }, this.traffic.map(({ node }) => node))),
 			this.networks.row,
 			el('div', { 'class': 'cbi-value' },
-				el('div', { 'class': 'cbi-value-title' }, _('Kill switch')),
+				el('label', { 'class': 'cbi-value-title' }, _('Kill switch')),
 				el('div', { 'class': 'cbi-value-field ovpnd-choices' },
 					el('label', {}, this.kill, el('span', {}, _('nothing leaves while the tunnel is down'))),
 					this.canKill ? '' : el('div', { 'class': 'cbi-value-description' }, _('This version of ovpnd cannot do that yet.')))),
 			el('div', { 'class': 'ovpnd-actions' }, this.make));
-		return el('form', { 'class': 'cbi-section ovpnd-import', 'submit': (event) => { event.preventDefault(); this.make.click(); } },
+		return ovpnd.form({ 'class': 'cbi-section ovpnd-import' }, this.make,
 			el('h3', {}, _('Take in a profile')), this.messages, this.drop,
 			el('p', {}, el('label', {}, _('or paste its text:'), this.text)), this.rest);
 	}

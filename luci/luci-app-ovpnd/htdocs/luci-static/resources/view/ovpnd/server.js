@@ -28,7 +28,10 @@ function qrImage(uqr, text) {
 	if (!uqr)
 		return el('p', {}, _('For a QR code install the package luci-lib-uqr; the download works without it.'));
 	const svg = uqr.renderSVG(text, { border: 4, pixelSize: 4 });
-	return el('img', { 'class': 'ovpnd-qr', 'alt': _('The profile as a QR code'), 'src': 'data:image/svg+xml,' + encodeURIComponent(svg) });
+	return [
+		el('p', {}, _('The QR code holds the text of the profile, for a phone that has no other way to get it: scan it, and save the text as a file with the ending .ovpn.')),
+		el('img', { 'class': 'ovpnd-qr', 'alt': _('The profile as a QR code'), 'src': 'data:image/svg+xml,' + encodeURIComponent(svg) })
+	];
 }
 
 /* The profile is in this page's memory alone, and gone when the window is closed. */
@@ -37,8 +40,8 @@ function showProfile(peer, profile, uqr, done) {
 	ui.showModal(_('The profile is ready'), [
 		el('p', {}, _('Client: %s').format(peer)),
 		el('p', {}, el('strong', {}, _('It is shown only now: it holds a private key that this router does not keep.')),
-			' ', _('Open the file with an OpenVPN app (OpenVPN Connect, OpenVPN for Android, Tunnelblick). The QR code holds the same text, for a phone without a way to get the file.')),
-		qrImage(uqr, profile),
+			' ', _('Open the file with an OpenVPN app (OpenVPN Connect, OpenVPN for Android, Tunnelblick).')),
+		...[].concat(qrImage(uqr, profile)),
 		el('div', { 'class': 'ovpnd-actions' },
 			ovpnd.button(_('Download'), 'cbi-button-positive ovpnd-download', () => download(peer.replace(/[^A-Za-z0-9_.-]/g, '_') + '.ovpn', profile)),
 			ovpnd.button(_('Close'), '', () => { ui.hideModal(); opener?.focus?.(); done(); }))
@@ -86,7 +89,7 @@ class ServerCard {
 				showProfile(fields.peer, profile, this.uqr, () => this.refresh());
 			});
 		}, this.messages);
-		return el('form', { 'class': 'ovpnd-add', 'submit': (event) => { event.preventDefault(); add.click(); } },
+		return ovpnd.form({ 'class': 'ovpnd-add' }, add,
 			el('h4', {}, _('Add a client')), name.row, remote.row, days.row, el('div', { 'class': 'ovpnd-actions' }, add));
 	}
 
@@ -139,17 +142,17 @@ function wizard(proposal, done) {
 			lan: reach.lan.checked, internet: reach.internet.checked, firewall: wall.checked
 		}).then(() => done(text('tunnel')));
 	}, messages);
-	return el('form', { 'class': 'cbi-section ovpnd-wizard', 'submit': (event) => { event.preventDefault(); make.click(); } },
+	return ovpnd.form({ 'class': 'cbi-section ovpnd-wizard' }, make,
 		el('h3', {}, _('New server')), messages, fields.tunnel.row, fields.address.row, fields.port.row, fields.proto.row,
 		el('div', { 'class': 'cbi-value' },
-			el('div', { 'class': 'cbi-value-title', 'id': 'ovpnd-reach' }, _('Clients reach')),
+			el('label', { 'class': 'cbi-value-title', 'id': 'ovpnd-reach' }, _('Clients reach')),
 			el('div', { 'class': 'cbi-value-field ovpnd-choices', 'role': 'group', 'aria-labelledby': 'ovpnd-reach' },
 				el('label', {}, reach.lan, el('span', {}, _('the local network'))),
 				el('label', {}, reach.internet, el('span', {}, _('the internet: all their traffic goes through this router'))),
 				el('div', { 'class': 'cbi-value-description' }, _('With neither they reach only this router.')))),
 		fields.networks.row, fields.dns.row,
 		el('div', { 'class': 'cbi-value' },
-			el('div', { 'class': 'cbi-value-title' }, _('Firewall')),
+			el('label', { 'class': 'cbi-value-title' }, _('Firewall')),
 			el('div', { 'class': 'cbi-value-field ovpnd-choices' },
 				el('label', {}, wall, el('span', {}, _('open the port, and make a zone that lets clients reach what is chosen above'))),
 				el('div', { 'class': 'cbi-value-description' }, proposal.has_firewall

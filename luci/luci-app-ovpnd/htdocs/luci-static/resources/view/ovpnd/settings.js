@@ -117,7 +117,7 @@ class Form {
 				el('summary', {}, title), members.map(({ field }) => field.row));
 		});
 		const save = ovpnd.button(_('Save'), 'cbi-button-positive ovpnd-save-button', () => this.submit('save'), this.messages);
-		this.node = el('form', { 'class': 'cbi-section ovpnd-settings', 'submit': (event) => { event.preventDefault(); save.click(); } },
+		this.node = ovpnd.form({ 'class': 'cbi-section ovpnd-settings' }, save,
 			el('h3', { 'class': 'ovpnd-title' }, el('span', {}, section.name), el('span', { 'class': 'ovpnd-badge' }, KINDS[section.type] ?? section.type)),
 			groups, this.messages,
 			el('div', { 'class': 'ovpnd-actions ovpnd-save' },
@@ -212,7 +212,7 @@ return view.extend({
 			show([ ...sections, { type: type.control.value, name: text, options: {}, secrets: [], files: [], isNew: true } ], text, _('It is made when you save it.'));
 		}), messages);
 		show(data[0].sections);
-		page.append(tabs, place, el('form', { 'class': 'cbi-section', 'submit': (event) => { event.preventDefault(); add.click(); } },
+		page.append(tabs, place, ovpnd.form({ 'class': 'cbi-section' }, add,
 			type.row, name.row, el('div', { 'class': 'ovpnd-actions' }, add)));
 		return page;
 	},

@@ -155,7 +155,7 @@ class Card {
 		this.show(isUp ? [
 			[ _('Packets'), planeText(status.data_plane) ],
 			[ _('Why'), status.data_plane.reasons.join('; ') ],
-			[ _('Listens on'), status.sockets.map(({ proto, address, port }) => '%s %s:%d'.format(proto, address, port)).join(', ') ],
+			[ _('Listens on'), status.sockets.map(({ proto, address, port }) => (address.includes(':') ? '%s [%s]:%d' : '%s %s:%d').format(proto, address, port)).join(', ') ],
 			[ _('Server'), status.remote ],
 			[ _('Device'), '%s, %s'.format(status.device, status.addresses.join(' ') || _('no address yet')) ],
 			[ _('Name servers'), (status.dns ?? []).join(' ') ],

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pages in a real browser, from nothing to a connected client and back: a server by the wizard, a profile that
+// stock OpenVPN connects with, the table that shows it, disconnected, revoked and kept out; a provider's profile taken
+// in; settings that cannot be right; names that would be markup. Which router it was is in the title.
+
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { missingStock } from '../interop/harness/openvpn.ts';
+import type { Process } from '../interop/harness/process.ts';
+import { World } from '../interop/harness/world.ts';
+import { hasChromium } from './harness/browser.ts';
+import { luciUrl, type Router, startRouter } from './harness/router.ts';
+
+const NAME = `web${process.pid % 100_000}`;
+const AWAY = `${NAME}b`;
+const QR_WIDTH = "document.querySelector('.ovpnd-qr').naturalWidth";
+const STOCK = ['--disable-dco', '--verb', '3', '--connect-retry', '1', '2', '--hand-window', '8'];
+
+const missing = [...(hasChromium() ? [] : ['chromium']), ...(luciUrl ? [] : missingStock('openvpn'))];
+const title = `pages, ${luciUrl === undefined ? "on the stand-in for LuCI's loader" : `on LuCI at ${luciUrl}`}`;
+
+const MARKUP = '<img class=poison src=x onerror=document.title="owned">';
+/** What pages decide by, and names that they ask by. */
+const WORDS = /^(?:role|type|kind|severity|state|name|sections|tunnel|jsonrpc)$/;
+
+function poisoned(value: unknown, key: string): unknown {
+  if (typeof value === 'string') return WORDS.test(key) ? value : `${value}${MARKUP}`;
+  if (Array.isArray(value)) return value.map(item => poisoned(item, key));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([inner, item]) => [
+      inner,
+      poisoned(item, key === 'peers' ? `peer ${inner}` : inner),
+    ]),
+  );
+}
+
+describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}`, function () {
+  this.timeout(120_000);
+  // Each stands on the one before.
+  this.bail(true);
+  let world: World;
+  let router: Router;
+  let client: Process;
+  let profile = '';
+  let tunnelAddress = '';
+
+  before(async function () {
+    if (missing.length > 0) this.skip();
+    world = new World();
+    router = await startRouter(world);
+  });
+
+  after(async () => {
+    if (missing.length > 0) return;
+    await router?.stop();
+    await world?.destroy();
+  });
+
+  afterEach(function () {
+    if (this.currentTest?.state === 'failed' && router?.standin) console.log(router.standin.tails());
+  });
+
+  const page = () => router.browser.page;
+  const text = (selector: string): Promise<string> => page().locator(selector).first().innerText();
+  const card = (): string => `[data-tunnel="${NAME}"]`;
+  const row = (name: string) => page().locator(`${card()} [data-peer="${name}"]`);
+
+  async function connected(): Promise<Process> {
+    const path = join(world.dir, 'phone.ovpn');
+    writeFileSync(path, profile);
+    const child = router.client('openvpn phone', ['openvpn', '--config', path, ...STOCK]);
+    await child.line(/Initialization Sequence Completed/, 60_000);
+    return child;
+  }
+
+  it('refuses what cannot be right in the wizard, beside the field or in one line', async () => {
+    await router.open('server');
+    if ((await page().locator('.ovpnd-wizard').isVisible()) === false)
+      await page().click('summary:has-text("another")');
+    await page().fill('[name=tunnel]', 'a b');
+    await page().fill('[name=port]', '70000');
+    await page().click('text=Make the server');
+    assert.match(await text('.ovpnd-wizard'), /The name must be 1 to 32 letters/);
+    assert.match(await text('.ovpnd-wizard'), /A port is a number from 1 to 65535/);
+    tunnelAddress = await page().inputValue('[name=address]');
+    assert.match(tunnelAddress, /^10\.\d+\.\d+\.1\/24$/);
+    await page().fill('[name=tunnel]', NAME);
+    await page().fill('[name=port]', '1194');
+    await page().fill('[name=address]', '10.8.0.0/24');
+    await page().click('text=Make the server');
+    await page().locator('.ovpnd-wizard .alert-message.error').waitFor();
+    assert.match(await text('.ovpnd-wizard .alert-message.error'), /must be an address of its subnet/);
+    await router.browser.picture('server-refused');
+  });
+
+  it('makes a server with the keyboard alone, and the first client', async () => {
+    await page().fill('[name=address]', tunnelAddress);
+    await page().fill('[name=networks]', '192.168.1.0/24');
+    await page().focus('[name=tunnel]');
+    await page().keyboard.press('Enter');
+    const server = page().locator(`[data-server="${NAME}"]`);
+    await server.waitFor();
+    await server.getByText('No client yet.').waitFor();
+    await server.locator('[name=remote]').fill(router.address);
+    await server.locator('[name=peer]').fill('a b');
+    await server.locator('[name=peer]').press('Enter');
+    assert.match(await server.innerText(), /Give the client a name/);
+    await server.locator('[name=peer]').fill('phone');
+    await server.locator('[name=peer]').press('Enter');
+    await page().locator('.ovpnd-download').waitFor();
+    await router.browser.picture('server-profile');
+    const [file] = await Promise.all([page().waitForEvent('download'), page().click('.ovpnd-download')]);
+    assert.equal(file.suggestedFilename(), 'phone.ovpn');
+    profile = readFileSync(await file.path(), 'utf8');
+    assert.match(profile, /<tls-crypt-v2>[\s\S]*<\/tls-crypt-v2>/);
+    // By the installed package there is a picture, else a word.
+    const isQr = (await page().locator('img.ovpnd-qr').count()) === 1;
+    if (!isQr) assert.match(await text('.ovpnd-profile'), /luci-lib-uqr/);
+    else assert.ok((await page().evaluate<number>(QR_WIDTH)) > 100);
+    await page().locator('.ovpnd-profile').getByText('Close').click();
+    assert.doesNotMatch(await page().content(), /BEGIN PRIVATE KEY/);
+    await server.getByText('valid', { exact: true }).waitFor();
+    await router.browser.picture('server');
+  });
+
+  it('shows the client that stock OpenVPN connects with that profile', async () => {
+    client = await connected();
+    const gateway = tunnelAddress.split('/')[0]!;
+    assert.ok(await router.succeeds(['ping', '-c', '3', '-i', '0.2', '-W', '5', gateway]));
+    await router.open('status');
+    await row('phone').waitFor();
+    const shown = await row('phone').innerText();
+    assert.match(shown, /10\.\d+\.\d+\.\d+/);
+    assert.match(shown, /(?:AES-\d+-GCM|CHACHA20-POLY1305), \d+ s ago/);
+    assert.match(await text(card()), /listening[\s\S]*(?:offloaded|not offloaded)/);
+    // A rate needs two answers.
+    const traffic = router.client('ping', ['ping', '-i', '0.1', '-s', '1000', gateway]);
+    await row('phone')
+      .getByText(/[1-9][0-9.]* [KM]bit\/s/)
+      .first()
+      .waitFor();
+    await traffic.kill();
+    await page().locator(`${card()} summary`).click();
+    await page().locator(`${card()} .ovpnd-log`).getByText(/phone/).waitFor();
+    await router.browser.picture('status');
+  });
+
+  it('disconnects; the client comes back by itself', async () => {
+    const before = client.count(/Initialization Sequence Completed/);
+    await row('phone').getByRole('button', { name: 'Disconnect: phone' }).click();
+    await page()
+      .locator(`${card()} .ovpnd-messages`)
+      .getByText(/Disconnected/)
+      .waitFor();
+    for (let i = 0; client.count(/Initialization Sequence Completed/) <= before; i++) {
+      assert.ok(i < 300, client.output);
+      await new Promise(done => setTimeout(done, 200));
+    }
+    await row('phone').waitFor();
+  });
+
+  it('disables and enables', async () => {
+    await row('phone').getByRole('button', { name: 'Disable: phone' }).click();
+    const kept = page().locator(card()).getByText('Kept out: phone');
+    await kept.waitFor();
+    await row('phone').waitFor({ state: 'detached' });
+    await page().locator(card()).getByRole('button', { name: 'Enable' }).click();
+    await kept.waitFor({ state: 'detached' });
+    // Who is told that it may not come in gives up by itself.
+    await client.kill();
+    client = await connected();
+    await row('phone').waitFor({ timeout: 60_000 });
+  });
+
+  it('revokes: the session ends and the profile never works again', async () => {
+    await router.open('server');
+    await page().getByRole('button', { name: 'Revoke: phone' }).click();
+    await page().locator('.modal').getByRole('button', { name: 'Revoke' }).click();
+    await page().locator(`[data-server="${NAME}"]`).getByText('revoked', { exact: true }).waitFor();
+    const before = client.count(/Initialization Sequence Completed/);
+    await router.open('status');
+    await row('phone').waitFor({ state: 'detached', timeout: 60_000 });
+    await page().locator(`${card()} summary`).click();
+    await page()
+      .locator(`${card()} .ovpnd-log`)
+      .getByText(/revoked/)
+      .first()
+      .waitFor({ timeout: 60_000 });
+    assert.equal(client.count(/Initialization Sequence Completed/), before);
+    assert.equal(await row('phone').count(), 0);
+    await client.kill();
+  });
+
+  it('takes a profile in, says what became of each line, and shows hostile text as text', async () => {
+    await router.open('client');
+    const markup = '<img src=x onerror=document.title=1>';
+    const lines = ['client', 'remote vpn.example', 'ca /etc/passwd', `cipher "${markup}"`, 'ncp-disable'];
+    await page().fill('[name=profile]', lines.join('\n'));
+    await page().locator('.alert-message.error').waitFor();
+    assert.match(await text('.ovpnd-import'), /names a file, which a web page cannot give/);
+    assert.match(await text('.ovpnd-import'), /<IMG SRC=X/);
+    assert.ok(await page().getByRole('button', { name: 'Connect' }).isDisabled());
+    await router.browser.picture('client-refused');
+    assert.equal(await page().locator('.ovpnd-import img').count(), 0);
+    assert.notEqual(await page().title(), '1');
+  });
+
+  it('connects with a profile that it took in', async () => {
+    await router.open('server');
+    const server = page().locator(`[data-server="${NAME}"]`);
+    await server.locator('[name=remote]').fill('192.0.2.1');
+    await server.locator('[name=peer]').fill('roof');
+    await server.getByRole('button', { name: 'Add client' }).click();
+    const [file] = await Promise.all([page().waitForEvent('download'), page().click('.ovpnd-download')]);
+    const local = readFileSync(await file.path(), 'utf8').replace('192.0.2.1', '127.0.0.1');
+    await page().locator('.ovpnd-profile').getByText('Close').click();
+    await router.open('client');
+    const path = join(world.dir, `${AWAY}.ovpn`);
+    writeFileSync(path, local);
+    await page().setInputFiles('[name=file]', path);
+    await page().locator('.ovpnd-group summary').waitFor();
+    assert.equal(await page().inputValue('[name=name]'), AWAY);
+    await page().click('.ovpnd-group summary');
+    await router.browser.picture('client');
+    await page().getByLabel('only these networks').check();
+    await page().getByRole('button', { name: 'Connect' }).click();
+    assert.match(await text('.ovpnd-import'), /Name at least one network/);
+    await page().fill('.ovpnd-import [name=networks]', '198.18.0.0/24');
+    await page().getByRole('button', { name: 'Connect' }).click();
+    await page()
+      .locator('.ovpnd-import')
+      .getByText(/is taken in and connects now/)
+      .waitFor();
+    await router.open('status');
+    await page()
+      .locator(`[data-tunnel="${AWAY}"]`)
+      .getByText('connected', { exact: true })
+      .waitFor({ timeout: 60_000 });
+    await row('roof').waitFor();
+  });
+
+  it('shows every option of the schema and saves nothing that check refuses', async () => {
+    await router.open('settings');
+    await page()
+      .getByRole('button', { name: `${NAME} (server)` })
+      .click();
+    for (const group of await page().locator('.ovpnd-settings details').all())
+      await group.evaluate(node => node.setAttribute('open', ''));
+    await router.browser.picture('settings');
+    const options = await page()
+      .locator('[data-option]')
+      .evaluateAll(nodes => nodes.map(node => node.getAttribute('data-option')));
+    assert.ok(
+      options.length > 45 && options.includes('reneg_sec') && options.includes('tls_crypt_v2'),
+      options.join(),
+    );
+    const option = (name: string) => page().locator(`[data-option=${name}]`);
+    await option('max_clients').fill('0');
+    await page().getByRole('button', { name: 'Save' }).click();
+    assert.match(await text('.ovpnd-settings'), /must be a number from 1 to 65535/);
+    await option('max_clients').fill('7');
+    await option('keepalive').fill('10 11');
+    await page().getByRole('button', { name: 'Save' }).click();
+    await page().getByText('Nothing was saved:').waitFor();
+    assert.match(await text('.ovpnd-settings'), /second time of at least twice the first/);
+    assert.equal(await option('keepalive').getAttribute('aria-invalid'), 'true');
+    if (router.standin) assert.doesNotMatch(router.standin.config(), /max_clients/);
+    await option('keepalive').fill('');
+    await page().getByRole('button', { name: 'Check' }).click();
+    await page()
+      .getByText(/Nothing is wrong with this/)
+      .waitFor();
+    await page().getByRole('button', { name: 'Save' }).click();
+    await page().getByText('Saved.').waitFor();
+    assert.match(await text('.ovpnd-settings'), /Takes effect: \S+: at once/);
+    if (router.standin) assert.match(router.standin.config(), /option max_clients '7'/);
+    await router.open('settings');
+    await page()
+      .getByRole('button', { name: `${NAME} (server)` })
+      .click();
+    assert.equal(await option('max_clients').inputValue(), '7');
+  });
+
+  it('adds a user whose password is kept as a hash and never shown', async () => {
+    const user = `${NAME}u`;
+    await page().locator('select').last().selectOption('user');
+    await page().fill('[name=section]', user);
+    await page().getByRole('button', { name: 'Add', exact: true }).click();
+    await page().locator('[data-option=tunnel]').fill(NAME);
+    await page().locator('.ovpnd-settings summary').nth(1).click();
+    await page().locator('[data-option=password_hash]').fill('correct horse');
+    await page().locator('.ovpnd-save-button').click();
+    await page().getByText('Saved.').waitFor();
+    assert.doesNotMatch(await page().content(), /correct horse|\$6\$/);
+    if (router.standin) assert.match(router.standin.config(), /option password_hash '\$6\$/);
+  });
+
+  it('says so when an account may only look', async () => {
+    if (router.standin === undefined) return;
+    router.standin.canWrite = false;
+    await router.open('status');
+    await router.open('settings');
+    await page()
+      .getByRole('button', { name: `${NAME} (server)` })
+      .click();
+    await page().locator('[data-option=max_clients]').fill('9');
+    await page().getByRole('button', { name: 'Save' }).click();
+    await page()
+      .getByText(/You may look here, but not change anything/)
+      .waitFor();
+    router.standin.canWrite = true;
+  });
+
+  it('shows whatever a peer, a file or the daemon says as text, never as markup', async () => {
+    const { errors } = router.browser;
+    // No reality has markup in every answer at once.
+    await page().route(/\/ubus/, async route => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: poisoned(await response.json(), '') });
+    });
+    for (const view of ['status', 'server', 'client', 'settings']) {
+      await router.open(view);
+      if (view === 'client') await page().fill('[name=profile]', 'client\nca x\n');
+      for (let i = 0; !(await page().locator('#view').textContent())?.includes(MARKUP); i++) {
+        assert.ok(i < 100, `${view}: ${await text('#view')}`);
+        await new Promise(done => setTimeout(done, 100));
+      }
+      assert.equal(await page().locator('.poison').count(), 0, view);
+      assert.notEqual(await page().title(), 'owned', view);
+    }
+    await page().unroute(/\/ubus/);
+    assert.deepEqual(errors, []);
+  });
+
+  it('removes what was made, with a question first', async () => {
+    await router.open('client');
+    const line = page().locator('tr', { hasText: AWAY });
+    await line.getByRole('button', { name: 'Remove' }).click();
+    await page().locator('.modal').getByRole('button', { name: 'Remove' }).click();
+    await line.waitFor({ state: 'detached' });
+    await router.open('settings');
+    await page()
+      .getByRole('button', { name: `${NAME} (server)` })
+      .click();
+    await page().locator('.ovpnd-settings').getByRole('button', { name: 'Remove' }).click();
+    await page().locator('.modal').getByRole('button', { name: 'Remove' }).click();
+    await page()
+      .getByRole('button', { name: `${NAME} (server)` })
+      .waitFor({ state: 'detached' });
+    assert.deepEqual(router.browser.errors, []);
+  });
+});
