@@ -21,6 +21,10 @@ const missing = [...(hasChromium() ? [] : ['chromium']), ...(luciUrl ? [] : miss
 const title = `pages, ${luciUrl === undefined ? "on the stand-in for LuCI's loader" : `on LuCI at ${luciUrl}`}`;
 
 const MARKUP = '<img class=poison src=x onerror=document.title="owned">';
+interface Asked {
+  readonly params: readonly [session: string, object: string, method: string, args: object];
+}
+
 /** What pages decide by, and names that they ask by. */
 const WORDS = /^(?:role|type|kind|severity|state|name|sections|tunnel|jsonrpc)$/;
 
@@ -80,6 +84,7 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     if ((await page().locator('.ovpnd-wizard').isVisible()) === false)
       await page().click('summary:has-text("another")');
     await page().fill('[name=tunnel]', 'a b');
+    const port = await page().inputValue('[name=port]');
     await page().fill('[name=port]', '70000');
     await page().click('text=Make the server');
     assert.match(await text('.ovpnd-wizard'), /The name must be 1 to 32 letters/);
@@ -87,7 +92,7 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     tunnelAddress = await page().inputValue('[name=address]');
     assert.match(tunnelAddress, /^10\.\d+\.\d+\.1\/24$/);
     await page().fill('[name=tunnel]', NAME);
-    await page().fill('[name=port]', '1194');
+    await page().fill('[name=port]', port);
     await page().fill('[name=address]', '10.8.0.0/24');
     await page().click('text=Make the server');
     await page().locator('.ovpnd-wizard .alert-message.error').waitFor();
@@ -317,8 +322,13 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     const { errors } = router.browser;
     // No reality has markup in every answer at once.
     await page().route(/\/ubus/, async route => {
+      const asked = [route.request().postDataJSON() as Asked | Asked[]].flat();
       const response = await route.fetch();
-      await route.fulfill({ response, json: poisoned(await response.json(), '') });
+      const answers = [(await response.json()) as unknown].flat();
+      const json = answers.map((answer, i) =>
+        /^ovpnd/.test(asked[i]!.params[1]) ? poisoned(answer, '') : answer,
+      );
+      await route.fulfill({ response, json: asked.length === 1 ? json[0] : json });
     });
     for (const view of ['status', 'server', 'client', 'settings']) {
       await router.open(view);

@@ -30,7 +30,7 @@ export interface Router {
 export const luciUrl = process.env.LUCI_URL;
 
 async function shown(browser: Browser, base: string, view: string): Promise<void> {
-  await browser.page.goto(`${base}admin/vpn/ovpnd/${view}`);
+  await browser.page.goto(`${base}admin/vpn/ovpnd/${view}`, { waitUntil: 'domcontentloaded' });
   await browser.page.locator('#view h2').first().waitFor();
 }
 
@@ -41,7 +41,7 @@ async function luci(base: string, folder: string): Promise<Router> {
   await page.goto(base);
   await page.fill('[name=luci_password]', LUCI_PASSWORD);
   await page.press('[name=luci_password]', 'Enter');
-  await page.locator('#view, #maincontent').first().waitFor();
+  await page.locator('a[href*="logout"]').first().waitFor({ state: 'attached' });
   browser.errors.length = 0;
   const inside = (words: readonly string[]): string[] =>
     LUCI_CLIENT === undefined ? [...words] : ['ip', 'netns', 'exec', LUCI_CLIENT, ...words];
