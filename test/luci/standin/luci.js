@@ -95,7 +95,8 @@ const rpc = {
     async (...values) => {
       const args = Object.fromEntries(params.map((name, i) => [name, values[i]]));
       const message = { jsonrpc: '2.0', id: ++id, method: 'call', params: [L.session, object, method, args] };
-      const answer = await (await fetch('/ubus', { method: 'POST', body: JSON.stringify(message) })).json();
+      const response = await fetch('/ubus', { method: 'POST', body: JSON.stringify(message) });
+      const answer = JSON.parse(await response.text());
       if (answer.error) throw new Error(`RPC call failed with error ${answer.error.code}: ${answer.error.message}`);
       const [status, data] = answer.result;
       if (status !== 0) throw new Error(`RPC call failed with ubus code ${status}: ${answer.text}`);
