@@ -236,6 +236,10 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     await page().setInputFiles('[name=file]', path);
     await page().locator('.ovpnd-group summary').waitFor();
     assert.equal(await page().inputValue('[name=name]'), AWAY);
+    // It asks for no login and names no networks.
+    for (const name of ['username', 'password', 'networks']) {
+      assert.equal(await page().locator(`.ovpnd-import [name=${name}]`).isVisible(), false, name);
+    }
     await page().click('.ovpnd-group summary');
     await router.browser.picture('client');
     await page().getByLabel('only these networks').check();
@@ -311,7 +315,7 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     if (router.standin) assert.match(router.standin.config(), /option password_hash '\$6\$/);
   });
 
-  it('says so when an account may only look', async () => {
+  it('says so when an account may only look', async function () {
     if (router.standin === undefined) return this.skip();
     router.standin.canWrite = false;
     await router.open('status');

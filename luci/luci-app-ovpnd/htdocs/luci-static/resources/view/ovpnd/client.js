@@ -175,7 +175,7 @@ return view.extend({
 
 	render: function(data) {
 		const messages = ovpnd.messages();
-		const page = el('div', {}, ovpnd.style(), el('h2', {}, _('VPN client')), messages);
+		const page = el('div', { 'class': 'ovpnd' }, ovpnd.style(), el('h2', {}, _('VPN client')), messages);
 		if (data instanceof Error) {
 			ovpnd.say(messages, data.message, 'error');
 			return page;

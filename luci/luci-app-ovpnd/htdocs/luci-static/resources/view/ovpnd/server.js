@@ -168,7 +168,7 @@ return view.extend({
 
 	render: function(data) {
 		const messages = ovpnd.messages();
-		const page = el('div', {}, ovpnd.style(), el('h2', {}, _('VPN server')), messages);
+		const page = el('div', { 'class': 'ovpnd' }, ovpnd.style(), el('h2', {}, _('VPN server')), messages);
 		if (data instanceof Error) {
 			ovpnd.say(messages, data.message, 'error');
 			return page;

@@ -55,7 +55,8 @@ class Field {
 
 	makeControl(section) {
 		const { row, first } = this;
-		const unset = [ '', row.default === undefined ? _('not set') : _('default: %s').format([].concat(row.default).join(' ')) ];
+		const said = row.type.kind === 'bool' ? { 0: _('no'), 1: _('yes') }[row.default] : [].concat(row.default).join(' ');
+		const unset = [ '', row.default === undefined ? _('not set') : _('default: %s').format(said) ];
 		if (row.type.kind === 'bool')
 			return ovpnd.select([ unset, [ '1', _('yes') ], [ '0', _('no') ] ], /^(1|on|yes|true|enabled)$/.test(first) ? '1' : first === '' ? '' : '0');
 		if (row.list)
@@ -179,7 +180,7 @@ return view.extend({
 
 	render: function(data) {
 		const messages = ovpnd.messages();
-		const page = el('div', {}, ovpnd.style(), el('h2', {}, _('VPN settings')), messages);
+		const page = el('div', { 'class': 'ovpnd' }, ovpnd.style(), el('h2', {}, _('VPN settings')), messages);
 		if (data instanceof Error) {
 			ovpnd.say(messages, data.message, 'error');
 			return page;

@@ -249,7 +249,7 @@ return view.extend({
 		const none = el('p', {}, _('There is no tunnel yet. Make a server for your own devices, or take in the profile of a provider as a client.'));
 		update(first);
 		poll.add(() => this.read().then(update), SECONDS);
-		return el('div', {}, ovpnd.style(), el('h2', {}, _('VPN tunnels')), messages, none, place);
+		return el('div', { 'class': 'ovpnd' }, ovpnd.style(), el('h2', {}, _('VPN tunnels')), messages, none, place);
 	},
 
 	handleSaveApply: null,
