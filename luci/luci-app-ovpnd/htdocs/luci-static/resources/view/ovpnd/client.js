@@ -116,10 +116,11 @@ class Importer {
 			line > 0 ? String(line) : _('whole'), name || '–',
 			el('span', { 'class': 'ovpnd-verdict ' + (verdict === 'not needed' ? '' : verdict) }, VERDICTS[verdict] ?? verdict), note ?? ''
 		]);
-		const refused = verdicts.filter(({ verdict }) => verdict === 'refused').length;
+		const lines = verdicts.filter(({ line }) => line > 0);
+		const refused = lines.filter(({ verdict }) => verdict === 'refused').length;
 		this.verdicts.replaceChildren(
 			el('details', Object.assign({ 'class': 'ovpnd-group' }, problems.length > 0 || refused > 0 ? { 'open': '' } : {}),
-				el('summary', {}, _('Understood: %d of %d lines').format(verdicts.length - refused, verdicts.length)),
+				el('summary', {}, _('Understood: %d of %d lines').format(lines.length - refused, lines.length)),
 				ovpnd.table([ _('Line'), _('Directive'), _('What becomes of it'), _('Why') ], rows, _('Nothing was found.'))));
 		const hasLogin = asks.length > 0 || verdicts.some(({ name }) => name === 'auth-user-pass');
 		this.username.row.hidden = this.password.row.hidden = !hasLogin;
