@@ -161,6 +161,24 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     await router.browser.picture('status');
   });
 
+  it('has a table for the overview, and a protocol for interfaces where there is LuCI', async () => {
+    const [title, overview] = await page().evaluate<string[]>(`(async () => {
+      const include = await L.require('view.status.include.35_ovpnd');
+      return [include.title, include.render(await include.load()).textContent, String(include.render(null))];
+    })()`);
+    assert.equal(title, 'VPN tunnels');
+    assert.match(overview!, new RegExp(`${NAME}listening1(?:native|offloaded|js)10\\.`));
+    if (router.standin !== undefined) return;
+    const protocol = await page().evaluate<string>(`(async () => {
+      const network = await L.require('network');
+      await L.require('protocol.ovpnd');
+      await network.getNetworks();
+      const protocol = network.getProtocol('ovpnd', 'nowhere');
+      return [protocol.getI18n(), protocol.getIfname(), protocol.isVirtual(), protocol.isFloating()].join();
+    })()`);
+    assert.equal(protocol, 'OpenVPN tunnel (ovpnd),ov-nowhere,true,true');
+  });
+
   it('disconnects; the client comes back by itself', async () => {
     const before = client.count(/Initialization Sequence Completed/);
     await row('phone').getByRole('button', { name: 'Disconnect: phone' }).click();

@@ -15,7 +15,7 @@ return baseclass.extend({
 	},
 
 	render: function(rows) {
-		if (rows.length === 0)
+		if (!rows?.length)
 			return null;
 		return ovpnd.table([ _('Tunnel'), _('State'), _('Peers'), _('Packets'), _('Addresses') ], rows.map(({ tunnel, status }) => status === null
 			? [ tunnel.name, _('not running'), '', '', '' ]
