@@ -55,8 +55,13 @@ const mocha = new Mocha({ timeout: 120_000, reporter: 'spec', color: process.std
 for (const file of files) mocha.addFile(file.replace(/^test/, folder).replace(/\.ts$/, '.cjs'));
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const skips = [];
+const started = new Map();
 mocha
   .run()
+  .on('suite', suite => {
+    const name = suite.file?.split(`${folder}/`)[1]?.split('/')[0];
+    if (name !== undefined && !started.has(name)) started.set(name, Date.now());
+  })
   .on('pass', () => counts.passed++)
   .on('fail', () => counts.failed++)
   .on('pending', test => {
@@ -65,6 +70,9 @@ mocha
   })
   .on('end', () => {
     rmSync(folder, { recursive: true, force: true });
+    const ends = [...started.values()].slice(1).concat(Date.now());
+    const times = [...started].map(([name, at], i) => `${name} ${Math.round((ends[i] - at) / 1000)} s`);
+    console.log(times.join(', '));
     for (const title of skips) console.log(`SKIPPED: ${title}`);
     console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
     // A run that executed nothing proves nothing; on CI everything must be able to run.

@@ -48,13 +48,15 @@ function startReal(program: string, path: string): Daemon {
 }
 
 const real = realUbusd();
-const KINDS: Record<string, ((path: string) => Daemon) | undefined> = {
+const KINDS: Record<string, (path: string) => Daemon> = {
   'a small ubusd': path => {
     const fake = new FakeUbusd(host, path);
     return { stop: () => fake.close() };
   },
-  'the real ubusd': real === undefined ? undefined : path => startReal(real, path),
 };
+// No skip where it is missing: Debian has no ubusd, so nobody could ever run everything.
+if (real === undefined) console.log('no ubusd in UBUSD or PATH: the bus is tested against a small one alone');
+else KINDS['the real ubusd'] = path => startReal(real, path);
 
 const OBJECT: ServedObject = {
   path: 'ovpnd.home',
@@ -70,8 +72,7 @@ const OBJECT: ServedObject = {
 };
 
 for (const [kind, start] of Object.entries(KINDS)) {
-  const scene = start === undefined ? describe.skip : describe;
-  scene(`bus, with ${kind}${start === undefined ? ' (needs ubusd: UBUSD=PATH or in PATH)' : ''}`, () => {
+  describe(`bus, with ${kind}`, () => {
     const path = temporary(kind === 'a small ubusd' ? 'fake.sock' : 'ubusd.sock');
     let daemon: Daemon | undefined;
     let owner: Bus;
@@ -105,7 +106,7 @@ for (const [kind, start] of Object.entries(KINDS)) {
     }
 
     before(() => {
-      daemon = start!(path);
+      daemon = start(path);
       owner = newBus((level, text) => log.push(`${level} ${text}`));
       owner.serve(OBJECT);
       caller = newBus();
@@ -206,7 +207,7 @@ for (const [kind, start] of Object.entries(KINDS)) {
       until(() => outcome !== undefined, 'the call that was under way');
       until(() => !owner.isUp && !caller.isUp, 'that ubusd is gone');
       assert.equal(call('ovpnd.home', 'quiet'), 'ovpnd.home quiet: Connection failed');
-      daemon = start!(path);
+      daemon = start(path);
       settled();
       until(() => {
         owner.notify('ovpnd.home', 'back', {});
