@@ -158,6 +158,11 @@ export function contains(prefix: Prefix, ip: Ip): boolean {
   return rest === 0 || (prefix.ip[whole]! ^ ip[whole]!) >> (8 - rest) === 0;
 }
 
+/** Whether two networks share an address. */
+export function overlaps(a: Prefix, b: Prefix): boolean {
+  return contains(a, b.ip) || contains(b, a.ip);
+}
+
 /** The prefix with its host bits cleared. */
 export function network(prefix: Prefix): Prefix {
   const ip = prefix.ip.slice();

@@ -3,12 +3,12 @@
 // the kernel's tables and netifd. Guesses for a form; a person decides.
 
 import {
-  contains,
   formatIp,
   formatPrefix,
   type Ip,
   maskBits,
   network,
+  overlaps,
   type Prefix,
   parsePrefix,
 } from '../core/address.ts';
@@ -66,9 +66,6 @@ export function boundPorts(text: string): number[] {
     Number.parseInt(port!, 16),
   );
 }
-
-/** Whether two networks share an address. */
-export const overlaps = (a: Prefix, b: Prefix): boolean => contains(a, b.ip) || contains(b, a.ip);
 
 /** 10.8.0.1/24, or the next one whose subnet nobody uses. */
 export function freeAddress(used: readonly Prefix[]): string {

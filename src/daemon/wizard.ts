@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A new server in one step: section, authority, keys and, with consent, the firewall's zone. All of it or nothing.
 
-import { formatPrefix } from '../core/address.ts';
+import { formatPrefix, overlaps } from '../core/address.ts';
 import { type Failure, type Host, isFailure } from '../host/host.ts';
 import type { Refusal } from '../pki/authority.ts';
 import { formatProblem, readConfig } from '../uci/config.ts';
@@ -10,7 +10,6 @@ import { byteString } from '../uci/text.ts';
 import { addList, addSection, findSection, setOption, write } from '../uci/write.ts';
 import { byteArray, optionOf, readConfigText, sectionText, writeConfigText } from './configtext.ts';
 import { authorityFiles, initAuthority, type PkiTarget } from './pki.ts';
-import { overlaps } from './propose.ts';
 
 export interface ServerWish {
   readonly address: string;

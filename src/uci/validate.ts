@@ -3,7 +3,7 @@
 // its own; nothing is decided twice. When two sections clash the one that stands first in the file stays.
 
 import type { Ip, Prefix } from '../core/address.ts';
-import { contains, formatPrefix, ipKey } from '../core/address.ts';
+import { contains, formatPrefix, ipKey, network, overlaps } from '../core/address.ts';
 import type { Report } from './problem.ts';
 import type { Draft } from './section.ts';
 import { refuse, warn } from './section.ts';
@@ -189,6 +189,7 @@ interface Listener {
 export function checkTunnels(report: Report, drafts: readonly Draft[]): void {
   const devices = new Map<unknown, Draft>();
   const ports = new Map<unknown, Listener[]>();
+  const subnets: Subnets = { 4: [], 16: [] };
   for (const draft of drafts) {
     if (draft.bad || draft.values.get('enabled') !== true) continue;
     const device = draft.values.get('device');
@@ -197,8 +198,52 @@ export function checkTunnels(report: Report, drafts: readonly Draft[]): void {
       refuse(report, draft, `the interface ${device} is that of '${holder.section.name}'`, 'device');
       continue;
     }
+    if (draft.type === 'server' && !checkSubnets(report, draft, subnets)) continue;
     if (draft.type === 'server' && !checkListener(report, draft, ports)) continue;
+    if (draft.type === 'server') takeSubnets(draft, subnets);
     devices.set(device, draft);
+  }
+}
+
+interface Subnet {
+  readonly draft: Draft;
+  readonly prefix: Prefix;
+  readonly first: string;
+}
+
+/** By the length of addresses, sorted by the first address. No two overlap: only neighbours can be in the way. */
+type Subnets = Readonly<Record<number, Subnet[]>>;
+
+/** How many of the sorted subnets start before this address. */
+function countBefore(sorted: readonly Subnet[], first: string): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle]!.first < first) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+const firstOf = (prefix: Prefix): string => ipKey(network(prefix).ip);
+
+/** Two servers cannot both have the route to an address. */
+function checkSubnets(report: Report, draft: Draft, subnets: Subnets): boolean {
+  list<Prefix>(draft, 'address').forEach((prefix, i) => {
+    const sorted = subnets[prefix.ip.length]!;
+    const at = countBefore(sorted, firstOf(prefix));
+    const other = [sorted[at - 1], sorted[at]].find(near => near && overlaps(near.prefix, prefix));
+    if (other === undefined) return;
+    const rule = `overlaps ${formatPrefix(other.prefix)} of server '${other.draft.section.name}'`;
+    refuseItem(report, draft, rule, 'address', i);
+  });
+  return !draft.bad;
+}
+
+function takeSubnets(draft: Draft, subnets: Subnets): void {
+  for (const prefix of list<Prefix>(draft, 'address')) {
+    const [sorted, first] = [subnets[prefix.ip.length]!, firstOf(prefix)];
+    sorted.splice(countBefore(sorted, first), 0, { draft, prefix, first });
   }
 }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What options and sections mean for each other, as the exact lines a person gets to read.
 
-import { deepEqual, equal } from 'node:assert/strict';
+import { deepEqual, equal, ok } from 'node:assert/strict';
+import { formatPrefix, overlaps, parsePrefix } from '../../../src/core/address.ts';
 import type { Config } from '../../../src/uci/config.ts';
 import { formatProblem, readConfig } from '../../../src/uci/config.ts';
+import { isReserved } from '../../../src/uci/values.ts';
 
 const SERVER = `config server 'a'
 option enabled 1
@@ -148,6 +150,70 @@ describe('rules between tunnels', () => {
     check(`${SERVER}option bind_device wan\n${SECOND}`, clash(8), ['b']);
     check(`${SERVER}${SECOND}option port 1195\n`, []);
     check(SERVER + SECOND.replace('enabled 1', 'enabled 0'), []);
+  });
+});
+
+describe('subnets of servers', () => {
+  const server = (name: string, port: number, ...addresses: string[]) =>
+    SERVER.replace("'a'", `'${name}'`).replace(
+      'list address 10.8.0.1/24\n',
+      `option port ${port}\n${addresses.map(address => `list address ${address}\n`).join('')}`,
+    );
+
+  it('are not shared, by whole or part', () => {
+    for (const [theirs, ours] of [
+      ['10.8.0.1/24', '10.8.0.1/24'],
+      ['10.8.0.1/24', '10.8.0.129/25'],
+      ['10.8.3.1/24', '10.8.0.1/16'],
+      ['fd42:8::1/64', 'fd42:8::2/64'],
+      ['fd42:8::1/64', 'fd42:8::8000:0:0:1/65'],
+    ] as const) {
+      check(
+        server('a', 1, theirs) + server('b', 2, ours),
+        [`f:11: server 'b': list address '${ours}': overlaps ${theirs} of server 'a'`],
+        ['b'],
+      );
+    }
+    // Whoever is refused takes nothing.
+    check(
+      server('a', 1, '10.8.0.1/24') + server('b', 1, '10.9.0.1/24') + server('c', 3, '10.9.0.1/24'),
+      ["f:10: server 'b': option port '1': server 'a' listens on the same address and port 1"],
+      ['b'],
+    );
+  });
+
+  it('may be neighbours, of another family, or of a server that is off', () => {
+    check(server('a', 1, '10.8.0.1/25') + server('b', 2, '10.8.0.129/25', 'fd42::1/64'), []);
+    check(server('a', 1, 'fd42:8::1/64') + server('b', 2, 'fd42:8:0:1::1/64', '10.8.0.1/8'), []);
+    const off = server('b', 2, '10.8.0.1/24').replace('enabled 1', 'enabled 0');
+    check(server('a', 1, '10.8.0.1/24') + off, []);
+    check(off + server('a', 1, '10.8.0.1/24'), []);
+  });
+
+  it('are compared as a plain comparison of all with all would', () => {
+    let seed = 7;
+    const random = (below: number) => {
+      seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+      return Math.floor((seed / 2_147_483_648) * below);
+    };
+    const servers = Array.from({ length: 200 }, (_, i) => {
+      const bits = 17 + random(12);
+      return {
+        name: `s${i}`,
+        port: i + 1,
+        prefix: parsePrefix(`10.${random(2)}.${random(256)}.${1 + random(250)}/${bits}`)!,
+      };
+    }).filter(({ prefix }) => !isReserved(prefix, prefix.ip));
+    const kept: typeof servers = [];
+    for (const one of servers) if (!kept.some(({ prefix }) => overlaps(prefix, one.prefix))) kept.push(one);
+    ok(kept.length > 20 && kept.length < servers.length - 20);
+    const config = read(
+      servers.map(({ name, port, prefix }) => server(name, port, formatPrefix(prefix))).join(''),
+    );
+    deepEqual(
+      config.servers.map(({ name }) => name),
+      kept.map(({ name }) => name),
+    );
   });
 });
 
