@@ -38,6 +38,8 @@ export interface Refusal {
 export interface Identity {
   readonly name: string;
   readonly commonName: string;
+  /** SHA-256 of its certificate, lower-case hex; undefined: it has none. */
+  readonly fingerprint: string | undefined;
   readonly fixed: FixedPeer | undefined;
 }
 
@@ -57,7 +59,8 @@ export function identify(state: ServerState, key: KeyState): Identity | Refusal 
   if (fixed?.enabled === false) {
     return { reason: `peer '${fixed.name}' is disabled`, text: 'AUTH_FAILED,disabled by the administrator' };
   }
-  return { name: fixed?.name ?? printable(commonName), commonName, fixed };
+  const name = fixed?.name ?? printable(commonName);
+  return { name, commonName, fingerprint: certificate?.fingerprint, fixed };
 }
 
 /** What the client's peer info lets us choose. */

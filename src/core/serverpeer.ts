@@ -48,6 +48,8 @@ export interface ServerPeer {
   /** The configured peer's name, else the common name; before that the transport address. */
   name: string;
   commonName: string;
+  /** Of the certificate it came with, as in Identity. */
+  fingerprint: string | undefined;
   vpnIps: readonly Ip[];
   routes: readonly Prefix[];
   /** Logged in as. */
@@ -100,6 +102,7 @@ export function openPeer(
     peerId: undefined,
     name: formatEndpoint(path.remote),
     commonName: '',
+    fingerprint: undefined,
     vpnIps: [],
     routes: [],
     username: undefined,
@@ -230,9 +233,12 @@ function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number,
   const identity = identify(state, key);
   if ('reason' in identity) return closePeer(state, peer, identity.reason, now, out, identity.text);
   if (key.keyId !== 0) {
-    if (peer.keys === undefined || identity.commonName !== peer.commonName) {
+    // Of the same name, too: what was decided when the client was let in was decided about that certificate.
+    const isSame = identity.commonName === peer.commonName && identity.fingerprint === peer.fingerprint;
+    if (peer.keys === undefined || !isSame) {
       return closePeer(state, peer, 'certificate changed at renegotiation', now, out);
     }
+    if (state.options.login !== undefined) peer.username ??= key.remote?.username;
     introduce(peer.session, key);
     if (!installNext(peer.keys, peer.session, out.plane, now))
       closePeer(state, peer, 'no usable data key', now, out);
@@ -240,6 +246,7 @@ function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number,
   }
   peer.name = identity.name;
   peer.commonName = identity.commonName;
+  peer.fingerprint = identity.fingerprint;
   if (state.options.login !== undefined) peer.username = key.remote?.username;
   const here = pathKey(peer.path);
   for (const other of state.byId.values()) {

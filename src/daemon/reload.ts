@@ -3,7 +3,7 @@
 // costs. The costs are in the schema table; run.ts and tunnel.ts apply them.
 
 import type { ClientConfig, PeerConfig, ServerConfig } from '../uci/config.ts';
-import { diffTunnel, highest, type OptionChange } from '../uci/diff.ts';
+import { costOf, diffTunnel, highest, type OptionChange } from '../uci/diff.ts';
 import { type Cost, optionsOf } from '../uci/schema.ts';
 import type { Material } from './material.ts';
 
@@ -60,7 +60,10 @@ function fileChanges(before: Usable, after: Usable): OptionChange[] {
   const now = after.material.digests;
   return [...new Set([...old.keys(), ...now.keys()])]
     .filter(option => old.get(option) !== now.get(option))
-    .map(option => ({ option, cost: rows.get(option)?.cost ?? 'restart' }));
+    .map(option => {
+      const row = rows.get(option);
+      return { option, cost: row === undefined ? 'restart' : costOf(row, after.config.role) };
+    });
 }
 
 /** Whether the tunnel must end and begin anew, alone. */

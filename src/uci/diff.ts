@@ -3,7 +3,7 @@
 
 import { contains, formatPrefix, ipKey } from '../core/address.ts';
 import type { ClientConfig, Config, PeerConfig, ServerConfig } from './config.ts';
-import type { Cost, OptionRow } from './schema.ts';
+import type { Cost, OptionRow, SectionType } from './schema.ts';
 import { COSTS, camelCase, optionsOf } from './schema.ts';
 
 export interface OptionChange {
@@ -67,7 +67,7 @@ function whole(tunnel: Tunnel, kind: 'added' | 'removed'): TunnelDiff {
 
 /** One tunnel before and after; both of the same role. */
 export function diffTunnel(before: Tunnel, after: Tunnel): TunnelDiff {
-  const options = changes(optionsOf(before.role), before, after);
+  const options = changes(before.role, before, after);
   const peers =
     before.role === 'server' && after.role === 'server' ? diffPeers(before.peers, after.peers) : NO_PEERS;
   const same = options.length + peers.added.length + peers.changed.length + peers.removed.length === 0;
@@ -86,7 +86,7 @@ function diffPeers(before: readonly PeerConfig[], after: readonly PeerConfig[]):
       added.push(peer);
       continue;
     }
-    const options = changes(optionsOf('peer'), known, peer);
+    const options = changes('peer', known, peer);
     if (options.length > 0) changed.push({ before: known, after: peer, options });
   }
   return { added, changed, removed: before.filter(peer => !names.has(peer.name)) };
@@ -97,14 +97,22 @@ export function highest(options: readonly OptionChange[]): Cost | undefined {
   return COSTS[Math.max(-1, ...options.map(({ cost }) => COSTS.indexOf(cost)))];
 }
 
-function changes(rows: ReadonlyMap<string, OptionRow>, before: object, after: object): OptionChange[] {
+function changes(role: SectionType, before: object, after: object): OptionChange[] {
   const changed: OptionChange[] = [];
-  for (const { name, cost } of rows.values()) {
-    const field = camelCase(name);
+  for (const row of optionsOf(role).values()) {
+    const field = camelCase(row.name);
     const [a, b] = [before, after].map(record => (record as Record<string, unknown>)[field]);
-    if (!same(a, b)) changed.push({ option: name, cost });
+    if (!same(a, b)) changed.push({ option: row.name, cost: costOf(row, role) });
   }
   return changed;
+}
+
+/** What a client says of itself: a server that has let it in refuses a renegotiation that says something else. */
+const IDENTITY: ReadonlySet<string> = new Set(['cert', 'username', 'auth_user_pass']);
+
+/** What a change of the option costs there. */
+export function costOf({ name, cost }: OptionRow, role: SectionType): Cost {
+  return role === 'client' && cost === 'new sessions' && IDENTITY.has(name) ? 'new socket' : cost;
 }
 
 /** Deep equality of what records hold: plain data, arrays, byte arrays. */

@@ -10,6 +10,8 @@ export interface FakeTlsOptions {
   readonly role: TlsRole;
   /** In our certificate; empty = a certificate without one. */
   commonName: string;
+  /** Tells certificates of one name apart. */
+  serial?: number;
   /** Why we do not trust the other end's certificate; undefined = we do. */
   refuse?: (commonName: string) => string | undefined;
   /** Bytes a certificate chain takes. */
@@ -64,6 +66,7 @@ export class FakeTlsEngine implements TlsEngine {
   readonly #random = freshRandom();
   #remoteRandom: Uint8Array | undefined;
   #remoteName: string | undefined;
+  #remoteSerial = 0;
   #in: Uint8Array = new Uint8Array(0);
   #out: Uint8Array = new Uint8Array(0);
   readonly #records: Uint8Array[] = [];
@@ -81,8 +84,9 @@ export class FakeTlsEngine implements TlsEngine {
   }
 
   #certificate(): Uint8Array {
-    const name = encodeUtf8(this.#options.commonName);
-    return concat(new Uint8Array([name.length]), name, new Uint8Array(this.#options.chainLength ?? 0));
+    const { commonName, serial = 0, chainLength = 0 } = this.#options;
+    const name = encodeUtf8(commonName);
+    return concat(new Uint8Array([name.length]), name, new Uint8Array([serial]), new Uint8Array(chainLength));
   }
 
   /** Fails as on a bad certificate or record; `alert` goes to the other end. */
@@ -137,6 +141,7 @@ export class FakeTlsEngine implements TlsEngine {
     if (problem !== undefined) this.fail(problem);
     else this.#status = 'established';
     this.#remoteName = name;
+    this.#remoteSerial = certificate[1 + (certificate[0] ?? 0)] ?? 0;
     return problem === undefined;
   }
 
@@ -180,8 +185,8 @@ export class FakeTlsEngine implements TlsEngine {
     return {
       commonName: this.#remoteName,
       subject: `CN=${this.#remoteName}`,
-      fingerprint: '00'.repeat(32),
-      serial: '1',
+      fingerprint: this.#remoteSerial.toString(16).padStart(64, '0'),
+      serial: String(this.#remoteSerial),
       notAfterS: 0,
     };
   }

@@ -227,6 +227,18 @@ describe('core/server: renegotiation', () => {
     );
   });
 
+  it('another certificate of the same name, too', () => {
+    const bench = server();
+    const tls = fakeTls({ role: 'client', commonName: 'alice', serial: 1 });
+    const hand = join(bench, { tls });
+    rekey(bench, hand);
+    equal(bench.lastText(), 'alice: renegotiated, key 1');
+    tls.options.serial = 2;
+    rekey(bench, hand);
+    equal(bench.lastText(), 'alice (198.51.100.1:40000) disconnected: certificate changed at renegotiation');
+    equal(bench.plane.peers.size, 0);
+  });
+
   it('so is no usable key', () => {
     const bench = server();
     const hand = join(bench);

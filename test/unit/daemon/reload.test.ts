@@ -52,6 +52,16 @@ describe('daemon/reload', () => {
     );
   });
 
+  it('a client that says something else of itself connects anew, a server does not end its sessions', () => {
+    const cost = (text: string, now: Record<string, string>): string | undefined =>
+      planReload(usable(text), usable(text, now)).cost;
+    const now = { ca: '1', cert: '9', key: '3' };
+    deepStrictEqual([cost(CLIENT, now), cost(SERVER, now)], ['new socket', 'new sessions']);
+    deepStrictEqual(cost(CLIENT, { ca: '2', cert: '2', key: '3' }), 'new sessions');
+    const named = planReload(usable(CLIENT), usable(`${CLIENT}\toption username 'u'\n\toption password 'p'\n`));
+    deepStrictEqual(named.cost, 'new socket');
+  });
+
   it('the same path with another content is a change, another path is named once', () => {
     const now = { ca: '1', cert: '9', key: '8' };
     const plan = planReload(usable(SERVER), usable(SERVER.replace("'/key'", "'/key2'"), now));
