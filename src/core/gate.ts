@@ -140,8 +140,9 @@ export function admitSession(
   return undefined;
 }
 
-function sourceName(path: Path): string {
-  return sourceOf(path.remote.ip).join('.');
+/** The network that what comes from there is counted by. */
+export function sourceName({ remote }: Pick<Path, 'remote'>): string {
+  return sourceOf(remote.ip).join('.');
 }
 
 /** Whether a refusal of somebody unknown gets a line of its own; the others become one line for all. */

@@ -235,7 +235,7 @@ function onPlaneNotice(state: ServerState, notice: PlaneNotice, now: number, out
       peer.peerId = undefined;
       return closePeer(state, peer, deletionText(notice.reason, 2 * state.options.pingRestart), now, out);
     case 'peerFloated':
-      floatPeer(state, peer, notice.path, out);
+      floatPeer(state, peer, notice.path, now, out);
       return settlePeer(peer, now, out);
     case 'keyExpiring':
       renegotiatePeer(peer, now, out);

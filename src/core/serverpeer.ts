@@ -314,8 +314,11 @@ export function closePeer(
 }
 
 /** The client's address changed under an authentic packet: its control channel follows. */
-export function floatPeer(state: ServerState, peer: ServerPeer, path: Path, out: Outbox): void {
+export function floatPeer(state: ServerState, peer: ServerPeer, path: Path, now: number, out: Outbox): void {
   const sid = peer.session.remoteSid!;
+  // Whoever chooses another's session id and writes its address takes over no control channel.
+  if (state.peers.has(peerKey(path, sid)))
+    return closePeer(state, peer, 'it moved to where another has its session id', now, out);
   state.peers.delete(peerKey(peer.path, sid));
   const before = formatEndpoint(peer.path.remote);
   peer.path = path;

@@ -196,6 +196,8 @@ export function receivePacket(
     if (verdict === 'new' && packet.opcode === OPCODE.hardResetServerV2)
       session.resendsKey = readEarlyRequests(packet.payload)?.resendKey === true;
     if (verdict !== 'new') {
+      if (session.takesReset && key.phase === 'reset')
+        for (const answer of key.reliable.outgoing) answer.dueAt = now;
       advance(session, key, now, outcomes);
       return drop(verdict);
     }
@@ -266,7 +268,8 @@ function advance(session: Session, key: KeyState, now: number, outcomes: Outcome
   for (;;) {
     const payload = takeDelivered(key.reliable);
     if (payload === undefined) break;
-    if (payload.length > 0) key.tls.feed(payload);
+    // Who goes on sending on a dead key would only fill memory.
+    if (payload.length > 0 && key.phase !== 'failed') key.tls.feed(payload);
   }
   if (key !== session.current || key.phase === 'failed') return;
   if (key.phase === 'reset') {
@@ -354,6 +357,8 @@ export function flushSession(session: Session, now: number, emit: (datagram: Uin
       message = takeDue(key.reliable, now)
     ) {
       emit(seal(session, key, message.opcode, message.messageId, message.payload));
+      // No cookie proved the address: only who asks again hears it again.
+      if (session.takesReset && key.phase === 'reset') message.dueAt = Number.POSITIVE_INFINITY;
     }
     while (key.reliable.pendingAcks.length > 0) {
       emit(seal(session, key, OPCODE.ack, undefined, new Uint8Array(0)));

@@ -7,7 +7,8 @@
 
 import type { Endpoint, Path } from '../core/address.ts';
 import type { Event } from '../core/event.ts';
-import { CONTROL_PACKET_RECEIVE_MAX } from '../core/limits.ts';
+import { sourceName } from '../core/gate.ts';
+import { CONTROL_PACKET_RECEIVE_MAX, HANDSHAKES_PER_SOURCE } from '../core/limits.ts';
 import {
   type BindOptions,
   describe,
@@ -24,8 +25,10 @@ import type { SocketTaker } from './sockets.ts';
 
 /** Connections accepted in one turn. */
 const ACCEPT_BATCH = 64;
-/** Connections without an authenticated session. */
+/** Connections without an authenticated session, of everybody and of one source. */
 export const HALF_OPEN_MAX = 256;
+export const HALF_OPEN_PER_SOURCE = HANDSHAKES_PER_SOURCE;
+const TOO_MANY = 'too many connections without a session';
 /** The kernel says there is room when there is none: then it is asked again after this. */
 const RETRY_MS = 20;
 /** How long a listener rests when there is no descriptor left. */
@@ -118,8 +121,12 @@ export class Streams {
   }
 
   #admit(connection: TcpConnection): void {
-    if (this.#halfOpen.size >= HALF_OPEN_MAX) this.#evict();
+    const source = sourceName(connection);
+    const isTooMany = this.#countOf(source) >= HALF_OPEN_PER_SOURCE;
+    if (!isTooMany && this.#halfOpen.size >= HALF_OPEN_MAX) this.#evict();
     const number = this.#add(connection);
+    // The newest goes: of many clients behind one address those that came first get done.
+    if (isTooMany) return this.#end(number, { reason: TOO_MANY, drop: 'source-limit' });
     this.#halfOpen.set(number, this.#host.monotonicMs() + this.#parts.handWindowS() * 1000);
     this.#armHalfOpen();
   }
@@ -127,10 +134,18 @@ export class Streams {
   /** Ends the oldest connection that nobody has authenticated on; false: there is none. */
   #evict(): boolean {
     for (const number of this.#halfOpen.keys()) {
-      this.#end(number, { reason: 'too many connections without a session', drop: 'rate-limit' });
+      this.#end(number, { reason: TOO_MANY, drop: 'rate-limit' });
       return true;
     }
     return false;
+  }
+
+  /** Connections of a source that nobody has authenticated on. */
+  #countOf(source: string): number {
+    let count = 0;
+    for (const number of this.#halfOpen.keys())
+      if (sourceName(this.#entries.get(number)!.path) === source) count++;
+    return count;
   }
 
   #pause(): void {

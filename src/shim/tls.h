@@ -12,6 +12,11 @@
 
 #define TLS_RECORD_MAX 16384
 #define TLS_TEXT_MAX 256
+/*
+ * More than any flight of a handshake and any push reply. What a peer sends unread, and what it does not take of
+ * the answers it provokes (each key update of TLS 1.3 asks for one), is bounded by it.
+ */
+#define TLS_WAITING_MAX (1 << 18)
 /* OpenVPN takes no longer common name, and names clients by it. */
 #define TLS_COMMON_NAME_MAX 64
 

@@ -8,8 +8,6 @@
 
 #include "tls_mbedtls.h"
 
-/* More than any flight of a handshake: a peer that makes us store more is up to something. */
-#define UNREAD_MAX (1 << 20)
 /* Sent by TLS 1.3 servers; the library knows no name for it. */
 #define CERTIFICATE_REQUIRED_ALERT 116
 
@@ -195,7 +193,7 @@ int tls_feed(struct tls_session *session, const uint8_t *bytes, size_t length)
 {
 	if (session->status == TLS_FAILED || length == 0)
 		return 0;
-	if (length > UNREAD_MAX || session->in.end - session->in.start > UNREAD_MAX - length)
+	if (length > TLS_WAITING_MAX || session->in.end - session->in.start > TLS_WAITING_MAX - length)
 		return -ENOBUFS;
 	return queue_put(&session->in, bytes, length) ? 0 : -ENOMEM;
 }
@@ -356,6 +354,10 @@ enum tls_status tls_drive(struct tls_session *session)
 	/* An alert after our side of the handshake is noticed without anybody reading. */
 	if (session->status == TLS_ESTABLISHED)
 		read_record(session, NULL, 0);
+	if (session->status != TLS_FAILED && tls_pending(session) > TLS_WAITING_MAX) {
+		session->status = TLS_FAILED;
+		snprintf(session->error, sizeof(session->error), "peer does not take what it is sent");
+	}
 	return session->status;
 }
 

@@ -9,9 +9,6 @@
 
 #include "tls_openssl.h"
 
-/* More than any flight of a handshake: a peer that makes us store more is up to something. */
-#define UNREAD_MAX (1 << 20)
-
 static void keep_verify_error(struct tls_session *session, const char *why, X509 *certificate)
 {
 	char name[TLS_COMMON_NAME_MAX + 1] = "";
@@ -101,7 +98,7 @@ int tls_feed(struct tls_session *session, const uint8_t *bytes, size_t length)
 {
 	if (session->status == TLS_FAILED || length == 0)
 		return 0;
-	if (length > UNREAD_MAX || BIO_ctrl_pending(session->in) > UNREAD_MAX - length)
+	if (length > TLS_WAITING_MAX || BIO_ctrl_pending(session->in) > TLS_WAITING_MAX - length)
 		return -ENOBUFS;
 	return BIO_write(session->in, bytes, length) == (int)length ? 0 : -ENOMEM;
 }
@@ -183,6 +180,10 @@ enum tls_status tls_drive(struct tls_session *session)
 		result = SSL_peek(session->ssl, &byte, 1);
 		if (result <= 0)
 			fail(session, result);
+	}
+	if (session->status != TLS_FAILED && tls_pending(session) > TLS_WAITING_MAX) {
+		session->status = TLS_FAILED;
+		snprintf(session->error, sizeof(session->error), "peer does not take what it is sent");
 	}
 	return session->status;
 }

@@ -360,6 +360,23 @@ describe('TLS', () => {
     assert.match(ends.client.error(), /^certificate verify failed/, 'the reason outlives the session');
   });
 
+  it('keeps neither what nobody reads nor what the peer does not take beyond a bound', () => {
+    const unread = pair();
+    join(unread.client, unread.server);
+    for (let i = 0; i < 200; i++) unread.server.feed(new Uint8Array(1400));
+    assert.equal(unread.server.status(), 'failed');
+    assert.equal(unread.server.error(), 'too much unread TLS data');
+    close(unread);
+    const untaken = pair();
+    join(untaken.client, untaken.server);
+    for (let i = 0; i < 12; i++) assert.equal(untaken.server.write(new Uint8Array(16_000)), true);
+    assert.equal(untaken.server.status(), 'established', 'a long push reply may wait');
+    for (let i = 0; i < 12 && untaken.server.status() !== 'failed'; i++)
+      untaken.server.write(new Uint8Array(16_000));
+    assert.equal(untaken.server.error(), 'peer does not take what it is sent');
+    close(untaken);
+  });
+
   it('survives garbage', () => {
     for (let seed = 1; seed <= 200; seed++) {
       const ends = pair();

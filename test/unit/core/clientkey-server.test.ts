@@ -86,6 +86,23 @@ describe('core/server: tls-crypt-v2', () => {
     equal(bench.state.byId.size, 1);
   });
 
+  it('without a cookie each packet has one answer at most: an address that may be forged hears no repeats', () => {
+    const bench = server({ clientKeys: SERVER_KEY });
+    const hand = clientHand({ wrap: OWN }, bench.now);
+    Object.assign(hand.session, { wrap: createWrap(OWN, crypto, 1_700_000_000) });
+    const [reset] = hand.flush(bench.now);
+    bench.step({ kind: 'datagram', path: hand.path, bytes: reset! });
+    equal(bench.takeSent().length, 1);
+    bench.pass(30_000);
+    bench.step({ kind: 'datagram', path: hand.path, bytes: reset! });
+    deepEqual(bench.takeSent(), [], 'nor a replay');
+    const [again] = hand.flush(bench.now);
+    bench.step({ kind: 'datagram', path: hand.path, bytes: again! });
+    equal(bench.sent.length, 1, 'a client that asks again has lost the answer');
+    converse(bench, hand);
+    deepEqual(alive(bench), ['alice']);
+  });
+
   it('neither a key sealed by another server, nor no key', () => {
     const bench = server({ clientKeys: SERVER_KEY });
     join(bench, { wrap: clientKeys(keyOf(7, OTHER_SERVER), 'client') });

@@ -5,7 +5,7 @@ import { deepEqual, equal, ok } from 'node:assert/strict';
 import type { PlaneNotice } from '../../../src/core/plane.ts';
 import { deletionText } from '../../../src/core/server.ts';
 import type { ServerBench } from './bench.ts';
-import { alive, converse, join, pathOf, say, server } from './hand.ts';
+import { alive, clientHand, converse, join, pathOf, rekey, say, server } from './hand.ts';
 
 const notice = (bench: ServerBench, one: PlaneNotice): void => {
   bench.step({ kind: 'planeNotice', notice: one });
@@ -72,6 +72,25 @@ describe('core/server: what the plane says', () => {
     equal(hand.session.current.keyId, 1);
     equal(hand.session.current.phase, 'active');
     equal(bench.state.peers.size, 1);
+  });
+
+  it('floated to where another client has the same session id: neither loses its control channel', () => {
+    const bench = server();
+    const victim = join(bench);
+    const thief = clientHand({ commonName: 'mallory', path: pathOf(2) }, bench.now);
+    Object.assign(thief.session, { localSid: victim.session.localSid });
+    converse(bench, thief);
+    deepEqual(alive(bench), ['alice', 'mallory']);
+    notice(bench, { kind: 'peerFloated', peerId: 1, path: victim.path });
+    deepEqual(alive(bench), ['alice']);
+    equal(
+      bench.lastText(),
+      'mallory (198.51.100.2:40000) disconnected: it moved to where another has its session id',
+    );
+    bench.pass(5000);
+    equal(bench.state.peers.size, 1);
+    rekey(bench, victim);
+    equal(bench.lastText(), 'alice: renegotiated, key 1');
   });
 
   it('key expiring: renegotiated by us; a second notice meanwhile starts no second', () => {

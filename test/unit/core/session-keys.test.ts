@@ -164,6 +164,20 @@ describe('core/session: hand window', () => {
 });
 
 describe('core/session: after', () => {
+  it('what comes for a dead key is acknowledged, not kept', () => {
+    const both = up();
+    failKey(both.server.session.current);
+    const [engine] = both.serverTls.engines;
+    const before = engine!.fed;
+    sendText(both.client.session, 'x'.repeat(900));
+    const packets = both.client.flush(T0);
+    ok(packets.length > 0);
+    for (const bytes of packets) both.server.receive(bytes, T0);
+    equal(engine!.fed, before);
+    talk(both);
+    ok(isQuiet(both.client.session));
+  });
+
   it('closing frees every TLS session', () => {
     const both = up();
     renegotiate(both.client.session, T0);

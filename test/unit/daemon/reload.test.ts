@@ -58,7 +58,10 @@ describe('daemon/reload', () => {
     const now = { ca: '1', cert: '9', key: '3' };
     deepStrictEqual([cost(CLIENT, now), cost(SERVER, now)], ['new socket', 'new sessions']);
     deepStrictEqual(cost(CLIENT, { ca: '2', cert: '2', key: '3' }), 'new sessions');
-    const named = planReload(usable(CLIENT), usable(`${CLIENT}\toption username 'u'\n\toption password 'p'\n`));
+    const named = planReload(
+      usable(CLIENT),
+      usable(`${CLIENT}\toption username 'u'\n\toption password 'p'\n`),
+    );
     deepStrictEqual(named.cost, 'new socket');
   });
 

@@ -4,7 +4,7 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import type { Endpoint } from '../../../src/core/address.ts';
 import type { Event } from '../../../src/core/event.ts';
-import { HALF_OPEN_MAX, Streams } from '../../../src/daemon/streams.ts';
+import { HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE, Streams } from '../../../src/daemon/streams.ts';
 import type { Failure, Host, Result, TcpConnection, TcpListener, Timer } from '../../../src/host/host.ts';
 
 const FAILURES = {
@@ -19,7 +19,10 @@ const FAILURES = {
   },
 } as const satisfies Record<string, Failure>;
 
-const endpoint = (port: number): Endpoint => ({ ip: new Uint8Array([192, 0, 2, 1]), port });
+const endpoint = (port: number, source = 1): Endpoint => ({
+  ip: new Uint8Array([192, 0, source >> 8, source & 255]),
+  port,
+});
 
 class Connection implements TcpConnection {
   readonly fd: number;
@@ -31,9 +34,9 @@ class Connection implements TcpConnection {
   readonly writes: Uint8Array[] = [];
   failure: Failure | undefined;
 
-  constructor(fd: number) {
+  constructor(fd: number, source = 1) {
     this.fd = fd;
-    this.remote = endpoint(fd);
+    this.remote = endpoint(fd, source);
   }
 
   outcome(): Failure | undefined {
@@ -131,8 +134,8 @@ class World {
   }
 
   /** Somebody connects. */
-  come(): Connection {
-    const connection = new Connection(this.#fd++);
+  come(source = 1): Connection {
+    const connection = new Connection(this.#fd++, source);
     this.waiting.push(connection);
     this.readable.get(50)!();
     return connection;
@@ -226,11 +229,24 @@ describe('daemon/streams: listening', () => {
     const world = new World().listen();
     const good = world.come();
     world.streams.establish(1, 'us');
-    const all = Array.from({ length: HALF_OPEN_MAX + 3 }, () => world.come());
+    const all = Array.from({ length: HALF_OPEN_MAX + 3 }, (_, i) => world.come(i));
     deepEqual(all.map(connection => connection.isClosed).lastIndexOf(true), 2);
     ok(!good.isClosed);
     ok(world.events.every(event => event.kind === 'streamClosed' && event.drop === 'rate-limit'));
     equal(world.events.length, 3);
+  });
+
+  it('one source keeps nobody else out: those it has too many go themselves', () => {
+    const world = new World().listen();
+    const other = world.come(2);
+    const all = Array.from({ length: HALF_OPEN_MAX + 3 }, () => world.come(1));
+    deepEqual(all.map(connection => connection.isClosed).indexOf(true), HALF_OPEN_PER_SOURCE);
+    deepEqual(all.filter(connection => !connection.isClosed).length, HALF_OPEN_PER_SOURCE);
+    ok(!other.isClosed);
+    ok(world.events.every(event => event.kind === 'streamClosed' && event.drop === 'source-limit'));
+    // Whoever is authenticated counts no more.
+    world.streams.establish(2, 'us');
+    ok(!world.come(1).isClosed && world.come(1).isClosed);
   });
 
   it('without descriptors the oldest makes room, and with nobody to go the listener rests', () => {
