@@ -6,10 +6,10 @@ import { formatEndpoint, formatIp, type Ip, netmask, type Prefix, sameIp } from 
 import type { CipherName } from './crypto.ts';
 import { deferralMs, installFirst, type KeyDerivation } from './datakeys.ts';
 import { notify, type Outbox } from './event.ts';
+import { REFUSED_RETRY_S } from './limits.ts';
 import { tokenLines } from './login.ts';
 import { readOptions, unusableFraming } from './options.ts';
 import {
-  IV_PROTO_AUTH_FAIL_TEMP,
   IV_PROTO_CC_EXIT,
   IV_PROTO_DATA_V2,
   IV_PROTO_DYN_TLS_CRYPT,
@@ -23,17 +23,12 @@ import {
 import { PEER_ID_UNDEF } from './plane.ts';
 import { type Pool, releaseAddress, takeAddress } from './pool.ts';
 import { buildPushReplies } from './push.ts';
+import { later, type Refusal } from './refusal.ts';
 import type { FixedPeer, ServerState } from './server.ts';
 import { push, type ServerPeer } from './serverpeer.ts';
 import { introduce, type KeyState } from './session.ts';
 import { agreeDynamicWrap } from './sessionpacket.ts';
 import { printable } from './text.ts';
-
-/** Why a client is not let in: `reason` for our log, `text` for the client. */
-export interface Refusal {
-  readonly reason: string;
-  readonly text?: string;
-}
 
 export interface Identity {
   readonly name: string;
@@ -73,14 +68,6 @@ interface Choice {
   readonly pushNow: boolean;
 }
 
-/** A client that does not know TEMP would take AUTH_FAILED for good; it is left to its own time-out. */
-function later(key: KeyState, why: string): Pick<Refusal, 'text'> | undefined {
-  const proto = peerProto(parsePeerInfo(key.remote?.peerInfo ?? ''));
-  return (proto & IV_PROTO_AUTH_FAIL_TEMP) === 0
-    ? undefined
-    : { text: `AUTH_FAILED,TEMP[backoff 60]:${why}` };
-}
-
 /** Makes the peer connected, or says why not. */
 export function admit(
   state: ServerState,
@@ -94,7 +81,7 @@ export function admit(
   if (state.byId.size >= options.maxClients) {
     return {
       reason: `max_clients ${options.maxClients} reached`,
-      ...later(key, 'too many clients'),
+      ...later(key, 'too many clients', REFUSED_RETRY_S),
     };
   }
   const peerId = lowestFree(state.byId);
@@ -102,7 +89,7 @@ export function admit(
   if ('reason' in choice) return choice;
   const vpnIps = takeAddresses(state, identity);
   if (vpnIps === undefined) {
-    return { reason: 'no free tunnel address', ...later(key, 'no free address') };
+    return { reason: 'no free tunnel address', ...later(key, 'no free address', REFUSED_RETRY_S) };
   }
   const routes = identity.fixed?.routes ?? [];
   const keepalive = { intervalS: options.ping, timeoutS: 2 * options.pingRestart };

@@ -30,12 +30,8 @@ export type Event =
   /** Answer to `openSocket`. */
   | { readonly kind: 'socketOpened'; readonly socket: number }
   | { readonly kind: 'socketFailed'; readonly reason: string }
-  /** Answer to `askAuth`; `reason` for our log, `text` for the client. */
-  | {
-      readonly kind: 'authResult';
-      readonly id: number;
-      readonly refused?: { readonly reason: string; readonly text?: string };
-    }
+  /** Answer to `askAuth`. */
+  | { readonly kind: 'authResult'; readonly id: number; readonly refused?: LoginRefusal }
   /** A TCP connection ended, or must end; answered with closeSocket. `drop`: what its peer sent wrong. */
   | {
       readonly kind: 'streamClosed';
@@ -71,6 +67,14 @@ export type Event =
     }
   /** Leave politely; ends in an `exit` effect. */
   | { readonly kind: 'shutdown' };
+
+/** Why a login is refused: `reason` for our log, `words` for the client; `retryS`: it may come again then, all the same. */
+export interface LoginRefusal {
+  readonly reason: string;
+  readonly words?: string;
+  /** Seconds. */
+  readonly retryS?: number;
+}
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
 

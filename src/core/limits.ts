@@ -122,5 +122,7 @@ export const POOL_MEMORY = 4096;
 export const REVERIFY_SPREAD_MS = 10_000;
 /** Logins that wait for an answer. */
 export const AUTH_WAITING_MAX = 64;
-/** How long an answer may take. */
-export const AUTH_ANSWER_S = 60;
+/** When a client that found all of them taken may come again. */
+export const AUTH_BUSY_RETRY_S = 5;
+/** How long another service may take for an answer. */
+export const AUTH_ANSWER_S = 30;

@@ -8,10 +8,11 @@ import { restart } from './attempt.ts';
 import { type ClientOptions, type ClientState, orderRemotes } from './clientstate.ts';
 import { type Event, notify, type Outbox } from './event.ts';
 import { REVERIFY_SPREAD_MS } from './limits.ts';
+import { lostLogin } from './login.ts';
 import { renewNetwork } from './pull.ts';
+import { AUTH_FAILED } from './refusal.ts';
 import type { ServerOptions, ServerState } from './server.ts';
 import { closePeer, renegotiationTime, type ServerPeer, settlePeer } from './serverpeer.ts';
-import { printable } from './text.ts';
 
 type ConfigChange = Extract<Event, { kind: 'configChange' }>;
 
@@ -26,17 +27,9 @@ export function changeServer(
   out.network = event.options.network;
   reserveAddresses(state, event.peers, out);
   for (const peer of [...state.byId.values()]) {
-    const usernames = event.options.login?.usernames;
-    const isGone = peer.username !== undefined && usernames?.has(peer.username) === false;
-    if (isGone)
-      closePeer(
-        state,
-        peer,
-        `user '${printable(peer.username!)}' may not log in any more`,
-        now,
-        out,
-        'AUTH_FAILED',
-      );
+    const lost = lostLogin(state, peer);
+    // Stock clients forget their token at that, and log in once more.
+    if (lost !== undefined) closePeer(state, peer, lost, now, out, AUTH_FAILED);
     else if (event.peers.has(peer.commonName)) admitAnew(state, peer, now, out);
     else reschedule(state, peer, before, event.reverify, now, out);
   }

@@ -18,7 +18,7 @@ import {
 import { type Gate, gateDeadline, newGate, tickGate } from './gate.ts';
 import type { ExpectedIdentity } from './identity.ts';
 import { CONTROL_PACKET_RECEIVE_MAX, SHUTDOWN_LINGER_MS } from './limits.ts';
-import type { LoginOptions } from './login.ts';
+import type { LoginOptions, PendingLogin } from './login.ts';
 import type { WantedNetwork } from './network.ts';
 import { isOccExit } from './options.ts';
 import type { DelReason, PlaneCapabilities, PlaneNotice } from './plane.ts';
@@ -36,7 +36,7 @@ import {
   settlePeer,
   tickPeer,
 } from './serverpeer.ts';
-import { isQuiet, type KeyState, sendText } from './session.ts';
+import { isQuiet, sendText } from './session.ts';
 import { onStranger } from './stranger.ts';
 import { decodeHead } from './wire.ts';
 import type { CryptKeys, WrapKeys } from './wrap.ts';
@@ -105,10 +105,7 @@ export interface ServerState {
   readonly gate: Gate;
   stopAt: number | undefined;
   /** Logins that wait for an answer, by their number. */
-  readonly logins: Map<
-    number,
-    { readonly peer: ServerPeer; readonly key: KeyState; readonly username: string }
-  >;
+  readonly logins: Map<number, PendingLogin>;
   loginSerial: number;
   /** Of the tokens; random for each process. */
   readonly tokenKey: Uint8Array;

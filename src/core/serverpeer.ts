@@ -13,11 +13,12 @@ import {
   keysDeadline,
   tickKeys,
 } from './datakeys.ts';
-import { type Event, earlier, notify, type Outbox } from './event.ts';
+import { type Event, earlier, type LoginRefusal, notify, type Outbox } from './event.ts';
 import { mayReport } from './gate.ts';
 import { CLOSE_DELAY_S, PUSH_REPEAT_S } from './limits.ts';
-import { beginLogin } from './login.ts';
+import { beginLogin, lostLogin, noteLogin, type PendingLogin } from './login.ts';
 import { releaseAddress } from './pool.ts';
+import { AUTH_FAILED, later } from './refusal.ts';
 import type { ServerState } from './server.ts';
 import {
   closeSession,
@@ -54,6 +55,8 @@ export interface ServerPeer {
   routes: readonly Prefix[];
   /** Logged in as. */
   username: string | undefined;
+  /** The user's stamp at that time (LoginOptions). */
+  stamp: string | undefined;
   token: string | undefined;
   keys: DataKeys | undefined;
   pushReplies: readonly string[];
@@ -106,6 +109,7 @@ export function openPeer(
     vpnIps: [],
     routes: [],
     username: undefined,
+    stamp: undefined,
     token: undefined,
     keys: undefined,
     pushReplies: [],
@@ -223,10 +227,21 @@ export function onAuthResult(
   state.logins.delete(event.id);
   const { peer, key } = waiting;
   if (peer.state === 'closing' || peer.session.current !== key || key.phase !== 'confirm') return;
-  const { refused } = event;
-  if (refused !== undefined) closePeer(state, peer, refused.reason, now, out, refused.text ?? 'AUTH_FAILED');
-  else letIn(state, peer, key, now, out);
+  // The answer may be to what counted before.
+  const { refused = stale(state, waiting) } = event;
+  if (refused === undefined) letIn(state, peer, key, now, out);
+  else {
+    const { reason, words, retryS } = refused;
+    const text = words === undefined ? AUTH_FAILED : `${AUTH_FAILED},${words}`;
+    const told = retryS === undefined ? text : later(key, words ?? '', retryS).text;
+    closePeer(state, peer, reason, now, out, told);
+  }
   settlePeer(peer, now, out);
+}
+
+function stale(state: ServerState, waiting: PendingLogin): LoginRefusal | undefined {
+  const reason = lostLogin(state, waiting);
+  return reason === undefined ? undefined : { reason };
 }
 
 function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number, out: Outbox): void {
@@ -247,7 +262,7 @@ function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number,
   peer.name = identity.name;
   peer.commonName = identity.commonName;
   peer.fingerprint = identity.fingerprint;
-  if (state.options.login !== undefined) peer.username = key.remote?.username;
+  noteLogin(state, peer, key);
   const here = pathKey(peer.path);
   for (const other of state.byId.values()) {
     const isSame = other.commonName === peer.commonName && !state.options.duplicateCn;

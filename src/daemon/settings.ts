@@ -63,7 +63,10 @@ function expected(config: ServerConfig | ClientConfig): ExpectedIdentity | undef
 function login(config: ServerConfig): LoginOptions | undefined {
   if (config.auth === 'none') return undefined;
   if (config.auth === 'ubus') return {};
-  return { usernames: new Set(config.users.filter(user => user.enabled).map(user => user.name)) };
+  const enabled = config.users.filter(user => user.enabled);
+  return {
+    users: new Map(enabled.map(user => [user.name, `${user.passwordHash} ${user.totpSecret ?? ''}`])),
+  };
 }
 
 export function serverOptions(

@@ -56,6 +56,8 @@ export interface HandOptions {
   readonly wrap?: WrapKeys;
   readonly seed?: number;
   readonly tls?: FakeTls;
+  readonly username?: string;
+  readonly password?: string;
 }
 
 let seeds = 1000;
@@ -113,7 +115,12 @@ export function clientHand(options: HandOptions, now: number): Hand {
     wrap: options.wrap ?? noWrap(),
     handWindowMs: 60_000,
     ipOverhead: 28,
-    introduce: { options: options.occ ?? '', peerInfo: options.peerInfo ?? peerInfo(PROTO_ALL) },
+    introduce: {
+      options: options.occ ?? '',
+      peerInfo: options.peerInfo ?? peerInfo(PROTO_ALL),
+      ...(options.username !== undefined && { username: options.username }),
+      ...(options.password !== undefined && { password: options.password }),
+    },
   };
   const deps = coreDeps(tls, options.seed ?? ++seeds);
   return new Hand(openClientSession(sessionOptions, deps, now), options.path ?? pathOf());
