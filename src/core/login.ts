@@ -89,7 +89,10 @@ export function noteLogin(state: ServerState, peer: ServerPeer, key: KeyState): 
 }
 
 /** Why new options end a login; undefined: they do not. Who came without one goes on without. */
-export function lostLogin(state: ServerState, peer: Pick<ServerPeer, 'username' | 'stamp'>): string | undefined {
+export function lostLogin(
+  state: ServerState,
+  peer: Pick<ServerPeer, 'username' | 'stamp'>,
+): string | undefined {
   const { login } = state.options;
   const { username, stamp } = peer;
   if (login === undefined || username === undefined) return undefined;

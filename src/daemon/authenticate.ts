@@ -1,71 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers the core's question whether a user name and password are good: from the `user` sections, or by asking a
-// method of another service. Whoever guesses is locked out, by name and by where it comes from.
+// method of another service. Whoever guesses is locked out; however many do, the rest of the tunnel goes on.
 
-import type { Ip } from '../core/address.ts';
-import { formatIp } from '../core/address.ts';
-import { fromBase64 } from '../core/base64.ts';
-import { decodeUtf8, toHex } from '../core/bytes.ts';
-import type { Crypto } from '../core/crypto.ts';
+import { formatIp, type Ip } from '../core/address.ts';
+import { encodeUtf8 } from '../core/bytes.ts';
+import type { LoginRefusal } from '../core/event.ts';
+import { AUTH_ANSWER_S } from '../core/limits.ts';
 import { printable } from '../core/text.ts';
-import type { Host } from '../host/host.ts';
+import type { Host, Timer } from '../host/host.ts';
 import type { Bus } from '../ubus/bus.ts';
 import { isUbusError } from '../ubus/client.ts';
 import type { ServerConfig, UserConfig } from '../uci/config.ts';
+import { Lockout, type Suspect, suspect } from './lockout.ts';
+import { splitChallenge, TOTP_STEP_S, totp } from './onetime.ts';
 
-export type Answer = { readonly reason: string; readonly text?: string } | undefined;
+/** Undefined: let in. */
+export type Answer = LoginRefusal | undefined;
 
-/** Failures until the door stays shut, and for how long. */
-export const FAILURES_MAX = 5;
-export const LOCKED_MS = 60_000;
-/** How long a failure counts. */
-const FORGET_MS = 600_000;
-/** Names and sources that are remembered. */
-const REMEMBERED_MAX = 1024;
-const UBUS_ANSWER_MS = 30_000;
-const TOTP_STEP_S = 30;
-const TOTP_DIGITS = 6;
-/** A hash of nothing, so that an unknown user takes as long as a wrong password. */
+/** A hash of nothing, where there are no users. */
 const NOBODY = '$6$ovpnd$';
-
-interface Failures {
-  count: number;
-  lastMs: number;
-}
-
-/** Failed attempts by name or source, bounded: the oldest is forgotten first. */
-class Lockout {
-  readonly #failures = new Map<string, Failures>();
-
-  isLocked(key: string, now: number): boolean {
-    const known = this.#failures.get(key);
-    if (known === undefined || now - known.lastMs >= FORGET_MS) return false;
-    return known.count >= FAILURES_MAX && now - known.lastMs < LOCKED_MS;
-  }
-
-  fail(key: string, now: number): void {
-    const known = this.#failures.get(key);
-    const isOld = known === undefined || now - known.lastMs >= FORGET_MS;
-    this.#failures.delete(key);
-    this.#failures.set(key, { count: isOld ? 1 : known.count + 1, lastMs: now });
-    if (this.#failures.size <= REMEMBERED_MAX) return;
-    for (const oldest of this.#failures.keys()) return void this.#failures.delete(oldest);
-  }
-
-  forget(key: string): void {
-    this.#failures.delete(key);
-  }
-}
-
-/** A household or company: /32, or /56 of IPv6. */
-function source(ip: Ip): string {
-  return `from ${ip.length === 4 ? formatIp(ip) : toHex(ip.subarray(0, 7))}`;
-}
+/** Checking passwords may take one part in so many of the loop's time: anybody can make us do it. */
+const SHARE = 4;
+/** When to come again after a check that could not be made. */
+const UNCHECKED_RETRY_S = 10;
 
 export interface Question {
   readonly username: string;
   readonly password: string;
   readonly ip: Ip;
+}
+
+interface Waiting {
+  readonly question: Question;
+  readonly who: Suspect;
+  readonly since: number;
+  readonly done: (answer: Answer) => void;
 }
 
 export class Authenticator {
@@ -74,47 +43,120 @@ export class Authenticator {
   readonly #lockout = new Lockout();
   /** The newest one-time code of each user: none is good twice. */
   readonly #steps = new Map<string, number>();
+  /** In the order of their coming; the core bounds their number. */
+  #queue: readonly Waiting[] = [];
+  /** Asked of the other service and not answered yet, by name and by source. */
+  readonly #asked = new Map<string, number>();
+  /** No password is checked before. */
+  #freeAt = 0;
+  #timer: Timer | undefined;
+  readonly #secret: Uint8Array;
   #config: ServerConfig;
 
   constructor(host: Host, bus: Pick<Bus, 'invoke'>, config: ServerConfig) {
     this.#host = host;
     this.#bus = bus;
     this.#config = config;
+    this.#secret = host.random(32);
   }
 
   change(config: ServerConfig): void {
+    const before = new Map(this.#config.users.map(user => [user.name, user.passwordHash]));
     this.#config = config;
+    for (const { name, passwordHash } of config.users) {
+      if (before.get(name) !== passwordHash) this.#lockout.forget(name);
+    }
+    this.#go();
   }
 
-  /** Calls back once, at once or later; undefined: let in. */
+  /** Nobody is answered any more. */
+  close(): void {
+    this.#timer?.cancel();
+    this.#queue = [];
+  }
+
+  /** Calls back once, at once or later. */
   ask(question: Question, done: (answer: Answer) => void): void {
-    const now = this.#host.monotonicMs();
-    const keys = [`name ${question.username}`, source(question.ip)];
-    const shown = printable(question.username.slice(0, 128));
-    if (keys.some(key => this.#lockout.isLocked(key, now))) {
-      return done({ reason: `user '${shown}': too many failed logins, locked for a minute` });
+    const { username, ip } = question;
+    const since = this.#host.monotonicMs();
+    this.#queue = [...this.#queue, { question, who: suspect(username, ip), since, done }];
+    this.#go();
+  }
+
+  #go(): void {
+    for (;;) {
+      const now = this.#host.monotonicMs();
+      const next = this.#queue.find(waiting => this.#isReady(waiting, now));
+      if (next === undefined) break;
+      this.#queue = this.#queue.filter(waiting => waiting !== next);
+      this.#begin(next, now);
     }
-    const settle = (wrong: string | undefined): void => {
-      if (wrong === undefined) this.#lockout.forget(keys[0]!);
-      else for (const key of keys) this.#lockout.fail(key, this.#host.monotonicMs());
-      done(wrong === undefined ? undefined : { reason: `user '${shown}': ${wrong}` });
+    this.#timer?.cancel();
+    // With the other service it is an answer that makes the next ready.
+    const isPaced = this.#config.auth !== 'ubus' && this.#queue.length > 0;
+    this.#timer = isPaced ? this.#host.loop.at(this.#freeAt, () => this.#go()) : undefined;
+  }
+
+  /** Guesses under way count as failures until they are answered; those beyond wait. */
+  #isReady({ who }: Waiting, now: number): boolean {
+    if (this.#lockout.lockedMs(who, now) > 0) return true;
+    if (this.#config.auth !== 'ubus') return now >= this.#freeAt;
+    const asked = Math.max(this.#asked.get(who.name) ?? 0, this.#asked.get(who.source) ?? 0);
+    return asked < this.#lockout.left(who, now);
+  }
+
+  #begin({ question, who, since, done }: Waiting, now: number): void {
+    const shown = printable(question.username.slice(0, 128));
+    const refuse = (why: LoginRefusal): void => done({ ...why, reason: `user '${shown}': ${why.reason}` });
+    const lockedMs = this.#lockout.lockedMs(who, now);
+    if (lockedMs > 0) {
+      const retryS = Math.ceil(lockedMs / 1000);
+      const reason = `too many failed logins, locked for ${retryS} s`;
+      return refuse({ reason, words: 'too many failed logins', retryS });
+    }
+    if (now - since >= this.#answerMs()) {
+      return refuse({ reason: 'waited too long to be checked', words: 'busy', retryS: UNCHECKED_RETRY_S });
+    }
+    const settle = (wrong: LoginRefusal | undefined): void => {
+      if (wrong === undefined) this.#lockout.succeed(who);
+      else this.#lockout.fail(who, this.#host.monotonicMs());
+      if (wrong === undefined) done(undefined);
+      else refuse(wrong);
     };
-    if (this.#config.auth === 'ubus') this.#askUbus(question, settle, done);
+    if (this.#config.auth === 'ubus') this.#askUbus(question, who, settle, refuse);
     else settle(this.#checkUser(question));
   }
 
-  #checkUser({ username, password }: Question): string | undefined {
-    const user = this.#config.users.find(({ name }) => name === username);
-    const given = splitChallenge(password, user?.totpSecret !== undefined);
-    const isRight = this.#isPassword(given.password, user?.passwordHash);
-    if (user === undefined || !isRight) return 'wrong user name or password';
-    if (!user.enabled) return 'is disabled';
-    return user.totpSecret === undefined ? undefined : this.#checkCode(user, user.totpSecret, given.code);
+  /** Both ends give a handshake up after the hand window. */
+  #answerMs(): number {
+    return Math.min(AUTH_ANSWER_S, this.#config.handWindow / 2) * 1000;
   }
 
-  #isPassword(password: string, hash: string | undefined): boolean {
-    const made = this.#host.hashPassword(password, hash ?? NOBODY);
-    if (hash === undefined || made === undefined) return false;
+  /** The client hears why only where it has shown that it knows the password. */
+  #checkUser({ username, password }: Question): LoginRefusal | undefined {
+    const user = this.#config.users.find(({ name }) => name === username);
+    const given = splitChallenge(password, user?.totpSecret !== undefined);
+    const begun = this.#host.monotonicMs();
+    const isRight = this.#isPassword(given.password, user?.passwordHash ?? this.#decoy(username));
+    const ended = this.#host.monotonicMs();
+    this.#freeAt = ended + (SHARE - 1) * (ended - begun);
+    if (user === undefined || !isRight) return { reason: 'wrong user name or password' };
+    if (!user.enabled) return { reason: 'is disabled', words: 'disabled by the administrator' };
+    const wrong =
+      user.totpSecret === undefined ? undefined : this.#checkCode(user, user.totpSecret, given.code);
+    return wrong === undefined ? undefined : { reason: wrong };
+  }
+
+  /** The hash of one of the users, for a name always the same one: an unknown name takes as long as a known one. */
+  #decoy(username: string): string {
+    const { users } = this.#config;
+    const mac = this.#host.crypto.hmac('SHA256', this.#secret, encodeUtf8(username));
+    return users.length === 0 ? NOBODY : users[((mac[0]! << 8) | mac[1]!) % users.length]!.passwordHash;
+  }
+
+  #isPassword(password: string, hash: string): boolean {
+    const made = this.#host.hashPassword(password, hash);
+    if (made === undefined) return false;
     const bytes = (text: string): Uint8Array => Uint8Array.from(text, character => character.charCodeAt(0));
     return this.#host.crypto.equal(bytes(made), bytes(hash));
   }
@@ -131,58 +173,34 @@ export class Authenticator {
     return 'wrong one-time code';
   }
 
-  /** The other service says `accepted`; that it cannot be asked is nobody's failed attempt. */
+  /** The other service says `accepted`; that it cannot be asked is nobody's failed attempt, and passes. */
   #askUbus(
     { username, password, ip }: Question,
-    settle: (wrong: string | undefined) => void,
-    done: (answer: Answer) => void,
+    who: Suspect,
+    settle: (wrong: LoginRefusal | undefined) => void,
+    refuse: (why: LoginRefusal) => void,
   ): void {
     const [path = '', method = ''] = (this.#config.authMethod ?? '').split(' ');
     const args = { tunnel: this.#config.name, username, password, address: formatIp(ip) };
-    this.#bus.invoke({ path, method, args }, UBUS_ANSWER_MS, outcome => {
-      if (isUbusError(outcome)) return done({ reason: `${path} ${method} does not answer: ${outcome.text}` });
-      settle(
-        (outcome as { accepted?: unknown }).accepted === true ? undefined : 'wrong user name or password',
-      );
+    this.#count(who, 1);
+    this.#bus.invoke({ path, method, args }, this.#answerMs(), outcome => {
+      this.#count(who, -1);
+      if (isUbusError(outcome)) {
+        const reason = `${path} ${method} does not answer: ${outcome.text}`;
+        refuse({ reason, words: 'logins cannot be checked', retryS: UNCHECKED_RETRY_S });
+      } else {
+        const isGood = (outcome as { accepted?: unknown }).accepted === true;
+        settle(isGood ? undefined : { reason: 'wrong user name or password' });
+      }
+      this.#go();
     });
   }
-}
 
-/** OpenVPN's static challenge: `SCRV1:base64(password):base64(code)`, or the code behind the password. */
-function splitChallenge(
-  text: string,
-  hasCode: boolean,
-): { readonly password: string; readonly code?: string } {
-  const match = /^SCRV1:([A-Za-z0-9+/=]*):([A-Za-z0-9+/=]*)$/.exec(text);
-  if (match !== null) {
-    const [password, code] = [fromBase64(match[1]!), fromBase64(match[2]!)];
-    return password === undefined || code === undefined
-      ? { password: '' }
-      : { password: decodeUtf8(password), code: decodeUtf8(code) };
+  #count({ name, source }: Suspect, by: 1 | -1): void {
+    for (const key of [name, source]) {
+      const count = (this.#asked.get(key) ?? 0) + by;
+      if (count > 0) this.#asked.set(key, count);
+      else this.#asked.delete(key);
+    }
   }
-  const at = text.length - TOTP_DIGITS;
-  const isBehind = hasCode && at >= 0 && /^[0-9]+$/.test(text.slice(at));
-  return isBehind ? { password: text.slice(0, at), code: text.slice(at) } : { password: text };
-}
-
-const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-
-/** RFC 6238 with SHA-1 and six digits, as authenticator apps have it. `secret`: base32. */
-export function totp(crypto: Crypto, secret: string, step: number): string {
-  const key: number[] = [];
-  let bits = 0;
-  let value = 0;
-  for (const character of secret) {
-    value = ((value << 5) | BASE32.indexOf(character)) & 0xfff;
-    bits += 5;
-    if (bits < 8) continue;
-    bits -= 8;
-    key.push((value >> bits) & 0xff);
-  }
-  const counter = new Uint8Array(8);
-  new DataView(counter.buffer).setUint32(4, step);
-  const mac = crypto.hmac('SHA1', Uint8Array.from(key), counter);
-  const at = mac[19]! & 15;
-  const number = new DataView(mac.buffer, mac.byteOffset).getUint32(at) & 0x7fffffff;
-  return String(number % 10 ** TOTP_DIGITS).padStart(TOTP_DIGITS, '0');
 }

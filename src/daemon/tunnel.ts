@@ -413,6 +413,7 @@ class RunningTunnel implements Tunnel {
     this.#isClosed = true;
     this.#timer?.cancel();
     this.#resolution?.cancel();
+    this.#parts.authenticator?.close();
     for (const failure of this.net.close().failures) this.#log.write('warn', `network: ${failure}`);
     const far = this.#kernel ?? this.#native;
     if (far !== undefined) this.#host.loop.forget(far.noticeFd);

@@ -7,8 +7,8 @@ import { equal, ok } from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Path } from '../../src/core/address.ts';
 import { concat } from '../../src/core/bytes.ts';
-import type { Event } from '../../src/core/event.ts';
-import { HANDSHAKES_MAX } from '../../src/core/limits.ts';
+import type { Event, LoginRefusal } from '../../src/core/event.ts';
+import { AUTH_WAITING_MAX, HANDSHAKES_MAX } from '../../src/core/limits.ts';
 import { OCC_EXIT_PAYLOAD } from '../../src/core/options.ts';
 import { DEL_REASONS, type PlaneCommand } from '../../src/core/plane.ts';
 import { renegotiate, sendText } from '../../src/core/session.ts';
@@ -56,6 +56,10 @@ type Move =
   | { readonly kind: 'pass'; readonly ms: number }
   | { readonly kind: 'event'; readonly event: Event }
   | { readonly kind: 'refuse' }
+  /** A login is answered: which question, and how. */
+  | { readonly kind: 'answer'; readonly which: number; readonly refused?: LoginRefusal }
+  /** New options: what each user logs in with. */
+  | { readonly kind: 'users'; readonly stamps: Readonly<Record<string, string>> }
   | { readonly kind: 'tls'; readonly who: number };
 
 const small = fc.nat({ max: 7 });
@@ -118,16 +122,14 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   ),
 );
 const bytes = fc.uint8Array({ maxLength: 120 });
+const proto = fc.constantFrom(142, 134, 398, 2, 0, 8);
+const refused = fc.record(
+  { reason: fc.constant('no'), words: fc.string({ maxLength: 20 }), retryS: small },
+  { requiredKeys: ['reason'] },
+);
 const move: fc.Arbitrary<Move> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('talk' as const), who: small }) },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      kind: fc.constant('open' as const),
-      who: small,
-      proto: fc.constantFrom(142, 134, 2, 0, 8),
-    }),
-  },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('open' as const), who: small, proto }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('say' as const), who: small, text }) },
   fc.record({ kind: fc.constant('raw' as const), who: small, bytes }),
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('rekey' as const), who: small }) },
@@ -150,6 +152,17 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('event' as const), event }) },
   fc.constant({ kind: 'refuse' as const }),
+  {
+    weight: 6,
+    arbitrary: fc.record(
+      { kind: fc.constant('answer' as const), which: small, refused },
+      { requiredKeys: ['kind', 'which'] },
+    ),
+  },
+  fc.record({
+    kind: fc.constant('users' as const),
+    stamps: fc.dictionary(fc.constantFrom('u0', 'u1', 'u2'), fc.constantFrom('a', 'b')),
+  }),
   fc.record({ kind: fc.constant('tls' as const), who: small }),
 );
 
@@ -180,6 +193,8 @@ abstract class Arena<B extends Bench> {
   abstract open(who: number, proto: number): void;
   abstract where(from: number): Path;
   abstract check(): void;
+  answer(_which: number, _refused: LoginRefusal | undefined): void {}
+  users(_stamps: Readonly<Record<string, string>>): void {}
 
   /** A hand's packets are remembered before they are delivered. */
   adopt(hand: Hand): void {
@@ -228,6 +243,10 @@ abstract class Arena<B extends Bench> {
         return bench.pass(move.ms);
       case 'event':
         return this.#event(move.event);
+      case 'answer':
+        return this.answer(move.which, move.refused);
+      case 'users':
+        return this.users(move.stamps);
       case 'refuse': {
         // The last command, though the plane took it: as good as any other.
         const command: PlaneCommand | undefined = bench.plane.commands.at(-1);
@@ -260,20 +279,45 @@ abstract class Arena<B extends Bench> {
 
 class ServerArena extends Arena<ServerBench> {
   readonly #wrap: WrapKeys;
+  readonly #hasLogin: boolean;
+  /** Users somebody said yes to, with what they logged in with; and the newest token. */
+  readonly #accepted = new Set<string>();
+  #token = 'SESS_ID_AT_x';
 
-  constructor(wrap: { client: WrapKeys; server: WrapKeys }, renegS: number) {
+  constructor(wrap: { client: WrapKeys; server: WrapKeys }, renegS: number, hasLogin: boolean) {
     const tls = fakeTls({ role: 'server', commonName: 'server' });
-    super(serverBench(tls, { wrap: wrap.server, maxClients: MAX_CLIENTS, renegS, handWindowS: 10 }), tls);
+    const login = hasLogin ? { login: { users: new Map([['u0', 'a']]) } } : {};
+    const options = { wrap: wrap.server, maxClients: MAX_CLIENTS, renegS, handWindowS: 10, ...login };
+    super(serverBench(tls, options), tls);
     this.#wrap = wrap.client;
+    this.#hasLogin = hasLogin;
   }
 
   open(who: number, proto: number): void {
     const commonName = `c${who % 3}`;
+    const password = who % 2 === 0 ? this.#token : 'pw';
+    const login = who % 5 === 4 ? {} : { username: `u${who % 3}`, password };
     const hand = clientHand(
-      { commonName, peerInfo: peerInfo(proto), wrap: this.#wrap, path: this.where(who) },
+      { commonName, peerInfo: peerInfo(proto), wrap: this.#wrap, path: this.where(who), ...login },
       this.bench.now,
     );
     this.adopt(hand);
+  }
+
+  override answer(which: number, refused: LoginRefusal | undefined): void {
+    const { logins, loginSerial } = this.bench.state;
+    // Mostly one that is asked; or an old one again.
+    const ids = [...logins.keys()];
+    const id = which === 7 ? loginSerial : (ids[which % Math.max(1, ids.length)] ?? which);
+    const { username, stamp } = logins.get(id) ?? {};
+    if (refused === undefined) this.#accepted.add(`${username} ${stamp}`);
+    this.bench.step({ kind: 'authResult', id, ...(refused && { refused }) });
+  }
+
+  override users(stamps: Readonly<Record<string, string>>): void {
+    if (!this.#hasLogin) return;
+    const options = { ...this.bench.state.options, login: { users: new Map(Object.entries(stamps)) } };
+    this.bench.step({ kind: 'configChange', role: 'server', options, peers: new Set(), reverify: false });
   }
 
   where(from: number): Path {
@@ -292,6 +336,14 @@ class ServerArena extends Arena<ServerBench> {
     const addresses = [...byId.values()].flatMap(peer => peer.vpnIps.map(String));
     equal(new Set(addresses).size, addresses.length);
     equal(this.bench.state.pools[0]!.used.size, addresses.length);
+    ok(this.bench.state.logins.size <= AUTH_WAITING_MAX);
+    for (const { username, stamp, token } of this.#hasLogin ? byId.values() : []) {
+      ok(this.#accepted.has(`${username} ${stamp}`), 'in without an answer');
+      this.#token = token!;
+      // A server that stops takes no new options.
+      if (this.bench.state.stopAt === undefined)
+        equal(this.bench.state.options.login?.users?.get(username!), stamp);
+    }
     // One TLS session for each peer, two while it renegotiates.
     ok(this.tls.living() <= 2 * peers.size);
   }
@@ -359,9 +411,11 @@ const renegS = fc.constantFrom(0, 5, 3600);
 
 const PROPERTIES: Record<string, fc.IPropertyWithHooks<[WrapPair, number, Move[]]>> = {
   'server: any events, any packets': fc.property(wrap, renegS, moves, (wraps, seconds, list) => {
-    const arena = new ServerArena(wraps, seconds);
+    const arena = new ServerArena(wraps, seconds, list.length % 3 > 0);
     for (const who of [0, 1]) {
-      arena.open(who, 142);
+      arena.open(who === 0 ? 3 : 1, 142);
+      arena.do({ kind: 'talk', who });
+      arena.do({ kind: 'answer', which: 0 });
       arena.do({ kind: 'talk', who });
     }
     run(arena, list);

@@ -3,8 +3,13 @@
 
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
 import { execFileSync } from 'node:child_process';
-import { type Answer, Authenticator, FAILURES_MAX, LOCKED_MS, totp } from '../../src/daemon/authenticate.ts';
+import type { LoginRefusal } from '../../src/core/event.ts';
+import { AUTH_ANSWER_S } from '../../src/core/limits.ts';
+import { type Answer, Authenticator } from '../../src/daemon/authenticate.ts';
+import { FAILURES_MAX, LOCKED_MS } from '../../src/daemon/lockout.ts';
+import { totp } from '../../src/daemon/onetime.ts';
 import type { Host } from '../../src/host/host.ts';
+import { STATUS } from '../../src/ubus/message.ts';
 import { readConfig, type ServerConfig } from '../../src/uci/config.ts';
 import { newHost } from './support.ts';
 
@@ -33,17 +38,53 @@ class World {
   now = 1_000_000;
   wall = 1_800_000_000;
   readonly calls: unknown[] = [];
-  outcome: object = { accepted: true };
+  /** What the other service says at once; undefined: it takes its time. */
+  outcome: object | undefined = { accepted: true };
+  readonly unanswered: ((outcome: object) => void)[] = [];
+  /** How long a hash takes, and with which settings they were made. */
+  hashMs = 0;
+  readonly settings: string[] = [];
   readonly authenticator: Authenticator;
+  timer: { at: number; callback: () => void } | undefined;
+  timeoutMs = 0;
 
   constructor(server: ServerConfig = USERS) {
-    const host: Host = { ...real, monotonicMs: () => this.now, wallS: () => this.wall };
-    const invoke = (call: unknown, _: number, done: (outcome: never) => void) => {
+    const at = (deadline: number, callback: () => void) => {
+      const timer = { at: deadline, callback };
+      this.timer = timer;
+      const cancel = () => {
+        if (this.timer === timer) this.timer = undefined;
+      };
+      return { cancel };
+    };
+    const host: Host = {
+      ...real,
+      loop: { ...real.loop, at },
+      monotonicMs: () => this.now,
+      wallS: () => this.wall,
+      hashPassword: (password, setting) => {
+        this.now += this.hashMs;
+        this.settings.push(setting);
+        return real.hashPassword(password, setting);
+      },
+    };
+    const invoke = (call: unknown, timeoutMs: number, done: (outcome: never) => void) => {
       this.calls.push(call);
-      done(this.outcome as never);
+      this.timeoutMs = timeoutMs;
+      if (this.outcome === undefined) this.unanswered.push(done as (outcome: object) => void);
+      else done(this.outcome as never);
       return { cancel: () => undefined } as never;
     };
     this.authenticator = new Authenticator(host, { invoke }, server);
+  }
+
+  /** Lets time pass until the timer, if there is one. */
+  tick(): void {
+    const { timer } = this;
+    ok(timer !== undefined, 'a timer');
+    this.timer = undefined;
+    this.now = Math.max(this.now, timer.at);
+    timer.callback();
   }
 
   ask(username: string, password: string, ip = HERE): Answer | 'nothing' {
@@ -109,6 +150,8 @@ describe('logins', () => {
       world.refused('anna', `guess${i}`, /wrong/, Uint8Array.of(198, 51, 100, i));
     world.refused('anna', 'hunter2', /locked/, Uint8Array.of(203, 0, 113, 1));
     world.now += LOCKED_MS;
+    // Counted anew: one more slip does not lock again.
+    world.refused('anna', 'hunter4', /wrong/, Uint8Array.of(203, 0, 113, 1));
     strictEqual(world.ask('anna', 'hunter2', Uint8Array.of(203, 0, 113, 1)), undefined);
     const source = new World();
     for (let i = 0; i < FAILURES_MAX; i++) source.refused(`name${i}`, 'x', /wrong/);
@@ -120,6 +163,95 @@ describe('logins', () => {
     const wide = new World();
     for (let i = 0; i < FAILURES_MAX; i++) wide.refused(`name${i}`, 'x', /wrong/, six(i));
     wide.refused('anna', 'hunter2', /locked/, six(99));
+  });
+
+  it('locked: asked to come again, in words that say nothing of the name', () => {
+    const locked = (username: string): Answer | 'nothing' => {
+      const world = new World();
+      for (let i = 0; i < FAILURES_MAX; i++) world.ask(username, 'x', Uint8Array.of(198, 51, 100, i));
+      world.now += 10_500;
+      return world.ask(username, 'hunter2', Uint8Array.of(203, 0, 113, 1));
+    };
+    for (const name of ['anna', 'nobody']) {
+      deepStrictEqual(locked(name), {
+        reason: `user '${name}': too many failed logins, locked for 50 s`,
+        words: 'too many failed logins',
+        retryS: 50,
+      });
+    }
+  });
+
+  it('a good login takes back its own slips, not those at other names', () => {
+    const slips = (name: string): World => {
+      const world = new World();
+      for (let i = 0; i < FAILURES_MAX - 1; i++) world.refused(name, 'x', /wrong/);
+      strictEqual(world.ask('anna', 'hunter2'), undefined);
+      return world;
+    };
+    const own = slips('anna');
+    own.refused('anna', 'x', /wrong/);
+    strictEqual(own.ask('anna', 'hunter2'), undefined);
+    const others = slips('bob');
+    others.refused('nobody', 'x', /wrong/);
+    others.refused('anna', 'hunter2', /locked/);
+  });
+
+  it('a new password opens the door again', () => {
+    const world = new World();
+    const from = (last: number) => Uint8Array.of(198, 51, 100, last);
+    for (let i = 0; i < FAILURES_MAX; i++) world.refused('anna', 'x', /wrong/, from(i));
+    const hash = real.hashPassword('fresh', '$6$othersalt$')!;
+    const changed = { ...USERS, users: [{ ...USERS.users[0]!, passwordHash: hash }] };
+    world.authenticator.change(USERS);
+    world.refused('anna', 'fresh', /locked/, from(9));
+    world.authenticator.change(changed);
+    strictEqual(world.ask('anna', 'fresh', from(9)), undefined);
+  });
+
+  it('an unknown name takes the work of a known one, for a name always of the same, and never fits', () => {
+    const rounds = real.hashPassword('other', '$6$rounds=9000$saltsalt$')!;
+    const two = {
+      ...USERS,
+      users: [USERS.users[0]!, { ...USERS.users[0]!, name: 'x', passwordHash: rounds }],
+    };
+    const world = new World(two);
+    const workFor = (name: string): string => {
+      world.settings.length = 0;
+      for (const password of ['hunter2', 'other']) world.refused(name, password, /wrong/, HERE);
+      strictEqual(world.settings.length, 2);
+      strictEqual(world.settings[0], world.settings[1]);
+      world.now += 600_000;
+      return world.settings[0]!;
+    };
+    const seen = new Set(Array.from({ length: 24 }, (_, i) => workFor(`nobody${i}`)));
+    deepStrictEqual([...seen].sort(), [HASH, rounds].sort());
+  });
+
+  it('checks take a quarter of the time at most, in the order of their coming; a late one is not made', () => {
+    const world = new World();
+    world.hashMs = 50;
+    const answers: string[] = [];
+    const ask = (name: string, last: number) =>
+      world.authenticator.ask(
+        { username: name, password: 'hunter2', ip: Uint8Array.of(10, 0, 0, last) },
+        answer => answers.push(`${name} ${world.now - 1_000_000} ${answer?.words ?? answer?.reason ?? 'in'}`),
+      );
+    for (const [i, name] of ['anna', 'bob', 'carl', 'dora'].entries()) ask(name, i);
+    deepStrictEqual(answers, ['anna 50 in']);
+    world.tick();
+    world.tick();
+    const wrong = "user 'carl': wrong user name or password";
+    deepStrictEqual(answers.slice(1), ['bob 250 disabled by the administrator', `carl 450 ${wrong}`]);
+    world.now += AUTH_ANSWER_S * 1000;
+    const made = world.settings.length;
+    world.tick();
+    deepStrictEqual([answers.length, answers[3]?.slice(-4), world.settings.length], [4, 'busy', made]);
+    strictEqual(world.timer, undefined);
+    ask('anna', 1);
+    ask('anna', 2);
+    ok(world.timer !== undefined);
+    world.authenticator.close();
+    strictEqual(world.timer, undefined);
   });
 
   it('what is remembered of guessers is bounded', () => {
@@ -149,5 +281,54 @@ describe('logins', () => {
       world.outcome = outcome;
       world.refused('anna', 'pw', /wrong/);
     }
+  });
+
+  it("a service that does not answer is nobody's fault, and the client may come again", () => {
+    const world = new World(config("\toption auth 'ubus'\n\toption auth_method 'a b'\n"));
+    world.outcome = { failed: true, status: STATUS.timeout, text: 'a: Request timed out' };
+    for (let i = 0; i < 2 * FAILURES_MAX; i++) {
+      const answer = world.ask('anna', 'pw') as LoginRefusal;
+      match(answer.reason, /'anna': a b does not answer: /);
+      deepStrictEqual([answer.words, answer.retryS], ['logins cannot be checked', 10]);
+    }
+    world.outcome = { accepted: true };
+    strictEqual(world.ask('anna', 'pw'), undefined);
+    strictEqual(world.timeoutMs, AUTH_ANSWER_S * 1000);
+    const brief = new World(
+      config("\toption auth 'ubus'\n\toption auth_method 'a b'\n\toption hand_window '20'\n"),
+    );
+    brief.ask('anna', 'pw');
+    strictEqual(brief.timeoutMs, 10_000);
+  });
+
+  it('guesses under way count: of one name, and from one place, no more than may fail', () => {
+    const ubus = config("\toption auth 'ubus'\n\toption auth_method 'a b'\n");
+    const place = (i: number) => Uint8Array.of(198, 51, 100, i);
+    for (const [username, ip] of [
+      [() => 'anna', place],
+      [(i: number) => `n${i}`, () => HERE],
+    ] as const) {
+      const world = new World(ubus);
+      world.outcome = undefined;
+      const answers: Answer[] = [];
+      for (let i = 0; i < 64; i++) {
+        const question = { username: username(i), password: 'guess', ip: ip(i) };
+        world.authenticator.ask(question, answer => answers.push(answer));
+      }
+      strictEqual(world.calls.length, FAILURES_MAX);
+      for (const answer of world.unanswered.splice(0)) answer({ accepted: false });
+      strictEqual(world.calls.length, FAILURES_MAX, 'the others are locked out');
+      strictEqual(answers.filter(answer => answer?.retryS === 60).length, 64 - FAILURES_MAX);
+    }
+    // Forty routers with one name, after a restart: all are let in.
+    const world = new World(ubus);
+    world.outcome = undefined;
+    let isIn = 0;
+    for (let i = 0; i < 40; i++) {
+      const question = { username: 'site', password: 'pw', ip: place(i) };
+      world.authenticator.ask(question, answer => void (answer === undefined && isIn++));
+    }
+    for (let i = 0; i < 40; i++) world.unanswered.shift()?.({ accepted: true });
+    strictEqual(isIn, 40);
   });
 });
