@@ -8,6 +8,7 @@ import type { Host } from '../host/host.ts';
 import { STATUS } from '../ubus/message.ts';
 import type { ServedObject } from '../ubus/server.ts';
 import type { Log } from './log.ts';
+import { lifetimeWarnings } from './material.ts';
 import { featureNames } from './native.ts';
 import type { TunnelStatus } from './status.ts';
 import type { Tunnel } from './tunnel.ts';
@@ -127,6 +128,7 @@ export function tunnelStatus(host: Host, tunnel: Tunnel, from: number): TunnelSt
       control: occurred(tunnel.endpoint.drops),
       plane: occurred({ ...tunnel.plane.drops(), 'slow-peer': tunnel.sockets.streams.dropped() }),
     },
+    warnings: lifetimeWarnings(tunnel.lifetimes, host.wallS()).map(({ option, rule }) => `${option} ${rule}`),
     last_error: tunnel.endpoint.lastError(),
     version: VERSION,
   };

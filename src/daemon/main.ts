@@ -29,7 +29,7 @@ const USAGE = `usage: ovpnd COMMAND
   pki init TUNNEL [--key ec|ed25519]   make a certificate authority for a server
   pki issue TUNNEL PEER [--days N]     certificate and key files for a peer
   pki revoke TUNNEL PEER     end a peer's access
-  pki renew TUNNEL           a new certificate for the server itself
+  pki renew TUNNEL           a new certificate for the server, and for the authority in its last year
   pki list TUNNEL [--json]   what was issued
   export TUNNEL PEER --remote HOST [--port N] [--days N] [-o FILE]
                              print a complete profile (.ovpn) for a peer, with a fresh certificate and key
@@ -152,11 +152,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       if (days === null) return undefined;
       if (peer === undefined) {
         if (verb === 'init') return pkiInit(host, target, line.values.get('--key') ?? 'ec');
-        if (verb === 'renew') return pkiRenew(host, target);
+        if (verb === 'renew') return pkiRenew(host, target, line);
         return verb === 'list' ? pkiList(host, target, line.flags.has('--json')) : undefined;
       }
       if (verb === 'issue') return pkiIssue(host, target, peer, days);
-      return verb === 'revoke' ? pkiRevoke(host, target, peer) : undefined;
+      return verb === 'revoke' ? pkiRevoke(host, target, line, peer) : undefined;
     },
   },
   rpcd: { words: [1, 2], run: (host, line) => rpcdCommand(host, line, line.words) },

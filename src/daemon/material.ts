@@ -4,6 +4,8 @@
 
 import { decodeUtf8, toHex } from '../core/bytes.ts';
 import { type Host, isFailure, type TlsContext } from '../host/host.ts';
+import { RENEW_BEFORE_DAYS } from '../pki/authority.ts';
+import { lastEndS } from '../pki/certificate.ts';
 import type { ClientConfig, Problem, ServerConfig } from '../uci/config.ts';
 import { readWrapFiles, type WrapFiles } from './wrapfiles.ts';
 
@@ -13,6 +15,14 @@ export interface Material extends WrapFiles {
   readonly login?: Login;
   /** SHA-256 of each file's content by the option that names it, hexadecimal. */
   readonly digests: ReadonlyMap<string, string>;
+  readonly lifetimes: readonly Lifetime[];
+}
+
+/** When the certificates that an option names end. */
+export interface Lifetime {
+  readonly option: 'ca' | 'cert';
+  /** Seconds since 1970. */
+  readonly notAfterS: number;
 }
 
 export interface Login {
@@ -79,9 +89,13 @@ export function loadMaterial(
   const login = tunnel.role === 'client' ? readLogin(place, tunnel, contents, problems) : undefined;
   if (login === 'bad') isComplete = false;
   const tls = isWhole ? openTls(host, place, contents, problems) : undefined;
+  const lifetimes = tls === undefined ? [] : lifetimesOf(tls, contents.get('ca'));
+  for (const { option, rule } of lifetimeWarnings(lifetimes, host.wallS())) {
+    problems.push(problem(place, option, 'warning', rule));
+  }
   for (const bytes of contents.values()) bytes.fill(0);
   if (isComplete && wrap !== undefined && tls !== undefined) {
-    return { ...wrap, tls, digests, ...(login && login !== 'bad' && { login }) };
+    return { ...wrap, tls, digests, lifetimes, ...(login && login !== 'bad' && { login }) };
   }
   tls?.close();
   return undefined;
@@ -136,7 +150,7 @@ function openTls(
     verifyPeer: tunnel.role === 'server' ? tunnel.verifyClientCert : 'require',
     ...(tunnel.remoteCertTls === 'none' ? {} : { remoteCertTls: tunnel.remoteCertTls }),
   });
-  if (isTlsContext(context)) return checkLifetime(host, place, context, problems);
+  if (isTlsContext(context)) return context;
   problems.push(problem(place, context.option, 'error', context.text));
   return undefined;
 }
@@ -145,14 +159,25 @@ function isTlsContext(value: ReturnType<Host['tlsContext']>): value is TlsContex
   return 'open' in value;
 }
 
-const WARN_BEFORE_S = 14 * 86400;
+function lifetimesOf({ notAfterS }: TlsContext, ca: Uint8Array | undefined): Lifetime[] {
+  const endS = ca && lastEndS(ca);
+  return [
+    ...(endS === undefined ? [] : [{ option: 'ca', notAfterS: endS } as const]),
+    ...(notAfterS === 0 ? [] : [{ option: 'cert', notAfterS } as const]),
+  ];
+}
 
-function checkLifetime(host: Host, place: Place, context: TlsContext, problems: Problem[]): TlsContext {
-  const leftS = context.notAfterS - host.wallS();
-  if (leftS < 0)
-    problems.push(problem(place, 'cert', 'warning', 'has expired: the other side will refuse it'));
-  else if (leftS < WARN_BEFORE_S) {
-    problems.push(problem(place, 'cert', 'warning', `expires in ${Math.floor(leftS / 86400)} days`));
+/** What has ended or will soon. */
+export function lifetimeWarnings(
+  lifetimes: readonly Lifetime[],
+  wallS: number,
+): { readonly option: string; readonly rule: string }[] {
+  const warnings: { option: string; rule: string }[] = [];
+  for (const { option, notAfterS } of lifetimes) {
+    const days = Math.floor((notAfterS - wallS) / 86_400);
+    if (days >= RENEW_BEFORE_DAYS) continue;
+    const refusing = option === 'cert' ? 'the other side will refuse it' : 'nobody can be known by it';
+    warnings.push({ option, rule: days < 0 ? `has expired: ${refusing}` : `expires in ${days} days` });
   }
-  return context;
+  return warnings;
 }

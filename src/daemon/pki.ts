@@ -106,6 +106,11 @@ export function initAuthority(host: Host, target: PkiTarget, kind: KeyKind): Ref
   return wrong === undefined ? undefined : refusal(wrong);
 }
 
+/** A new certificate and key for the server, and for the authority when it is in its last year. */
+export function renewAuthority(host: Host, target: PkiTarget): Refusal | undefined {
+  return authorityOf(host, target).renew(target.tunnel);
+}
+
 /** The common name of a peer: that of its section, else its own. */
 function commonNameOf(config: ConfigText, target: PkiTarget, peer: string): string | Refusal {
   const section = sectionOf(config, 'peer', peer);

@@ -4,6 +4,7 @@
 import type { Host, KeyKind } from '../host/host.ts';
 import { describe, isFailure } from '../host/host.ts';
 import { CA_DAYS, type Issued, isRefusal, type Refusal } from '../pki/authority.ts';
+import { ask, type Places } from './commands.ts';
 import {
   authorityOf,
   type ExportRequest,
@@ -11,6 +12,7 @@ import {
   initAuthority,
   issueToPeer,
   type PkiTarget,
+  renewAuthority,
   revokePeer,
 } from './pki.ts';
 
@@ -52,20 +54,30 @@ export function pkiIssue(host: Host, target: PkiTarget, peer: string, days: numb
   return 0;
 }
 
-export function pkiRevoke(host: Host, target: PkiTarget, peer: string): number {
+/** Has the tunnel, if it runs, read its files again. */
+function tellTunnel(host: Host, places: Places, tunnel: string): void {
+  ask(host, places, tunnel, 'reload', {});
+}
+
+export function pkiRevoke(host: Host, target: PkiTarget, places: Places, peer: string): number {
   const done = revokePeer(host, target, peer);
   if (isRefusal(done)) return complain(host, done);
   const text = done.isDisabled
     ? `the authority's key is not here: peer '${done.commonName}' is disabled instead`
     : `${done.count} certificate${done.count === 1 ? '' : 's'} of '${done.commonName}' revoked`;
+  tellTunnel(host, places, target.tunnel);
   host.print(1, `${text}\n`);
   return 0;
 }
 
-export function pkiRenew(host: Host, target: PkiTarget): number {
-  const failure = authorityOf(host, target).renewServer(target.tunnel);
+export function pkiRenew(host: Host, target: PkiTarget, places: Places): number {
+  const failure = renewAuthority(host, target);
   if (failure !== undefined) return complain(host, failure);
-  host.print(1, `the server of '${target.tunnel}' has a new certificate and key\n`);
+  tellTunnel(host, places, target.tunnel);
+  host.print(
+    1,
+    `the server of '${target.tunnel}' has a new certificate and key; who is connected stays so\n`,
+  );
   return 0;
 }
 
@@ -84,12 +96,12 @@ export function pkiList(host: Host, target: PkiTarget, asJson: boolean): number 
 }
 
 /** As status and the web page write it. */
-export function listed({ commonName, state, notAfterS, serial }: Issued): object {
-  return { common_name: commonName, state, not_after: notAfterS, serial };
+export function listed({ commonName, state, notAfterS, serial, isDue }: Issued): object {
+  return { common_name: commonName, state, not_after: notAfterS, serial, due: isDue };
 }
 
-function row({ commonName, state, notAfterS, serial }: Issued): string[] {
-  return [commonName, state, day(notAfterS), serial];
+function row({ commonName, state, notAfterS, serial, isDue }: Issued): string[] {
+  return [commonName, isDue ? `${state}, renew it` : state, day(notAfterS), serial];
 }
 
 /** `2029-03-01`. */

@@ -11,7 +11,15 @@ import { readConfigFile } from './configfile.ts';
 import { readConfigText } from './configtext.ts';
 import { checkEdit, saveEdit, shownSections } from './edit.ts';
 import { applyImport, type ImportTarget, planImport } from './import.ts';
-import { authorityOf, enablePeer, exportPeer, initAuthority, type PkiTarget, revokePeer } from './pki.ts';
+import {
+  authorityOf,
+  enablePeer,
+  exportPeer,
+  initAuthority,
+  type PkiTarget,
+  renewAuthority,
+  revokePeer,
+} from './pki.ts';
 import { listed } from './pkicommand.ts';
 import { propose } from './propose.ts';
 import type { Arguments, SectionChange, Signature } from './rpcarguments.ts';
@@ -188,6 +196,15 @@ export const METHODS: Readonly<Record<string, Method>> = {
     call: (host, ground, args) => {
       const list = authorityOf(host, pkiTarget(ground, args)).list();
       return isRefusal(list) ? list : { certificates: list.map(listed) };
+    },
+  },
+  pki_renew: {
+    args: TUNNEL,
+    call: (host, ground, args) => {
+      const failure = renewAuthority(host, pkiTarget(ground, args));
+      if (failure !== undefined) return failure;
+      ask(host, ground, text(args, 'tunnel'), 'reload', {});
+      return {};
     },
   },
   pki_revoke: {

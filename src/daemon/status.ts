@@ -68,6 +68,8 @@ export interface TunnelStatus {
   /** How many there are. */
   readonly peers_total: number;
   readonly drops: { readonly control: DropCounts; readonly plane: DropCounts };
+  /** What a person should see to: `cert expires in 12 days`. */
+  readonly warnings: readonly string[];
   /** Empty when there was none. */
   readonly last_error: string;
   readonly version: string;
@@ -153,6 +155,7 @@ export function readStatus(value: unknown): TunnelStatus | undefined {
     peers: list(reply.peers, readPeer),
     peers_total: count(reply.peers_total),
     drops: { control: counts(drops.control), plane: counts(drops.plane) },
+    warnings: list(reply.warnings, text),
     last_error: text(reply.last_error),
     version: text(reply.version),
   };
@@ -259,6 +262,7 @@ function facts(status: TunnelStatus): string[][] {
     ['listens on', status.role === 'server' ? status.sockets.map(formatSocket).join(', ') : ''],
     ['remote', shown(status.remote ?? '')],
     ['drops', formatDrops(status.drops)],
+    ['warning', status.warnings.map(warning => shown(warning, SHOWN_LINE_MAX)).join('; ')],
     ['last error', shown(status.last_error, SHOWN_LINE_MAX)],
   ];
   return rows.filter(([, value]) => value !== '');

@@ -23,7 +23,7 @@ import type { Authenticator } from './authenticate.ts';
 import { createDropReport, type DropReport } from './dropreport.ts';
 import { clientEndpoint, type Endpoint, serverEndpoint } from './endpoint.ts';
 import type { Log } from './log.ts';
-import type { Material } from './material.ts';
+import type { Lifetime, Material } from './material.ts';
 import type { NativeGround } from './native.ts';
 import { createTunnelNetwork } from './network.ts';
 import type { ReloadPlan } from './reload.ts';
@@ -64,6 +64,8 @@ export interface Tunnel {
   readonly sockets: Sockets;
   readonly startedAt: number;
   network(): WantedNetwork | undefined;
+  /** Of its certificates: see lifetimeWarnings. */
+  readonly lifetimes: readonly Lifetime[];
   /** Goes on with a configuration that needs no restart. Owns `material` from now on. */
   change(config: ServerConfig | ClientConfig, material: Material, plan: ReloadPlan): void;
   /** Who applies it. */
@@ -282,6 +284,10 @@ class RunningTunnel implements Tunnel {
 
   network(): WantedNetwork | undefined {
     return this.#wanted;
+  }
+
+  get lifetimes(): readonly Lifetime[] {
+    return this.#material.lifetimes;
   }
 
   change(config: ServerConfig | ClientConfig, material: Material, plan: ReloadPlan): void {

@@ -15,6 +15,7 @@ import {
   type CertificateInfo,
   issueCertificate,
   issueRevocationList,
+  lastEndS,
   type RevocationList,
   readCertificate,
   readRevocationList,
@@ -24,8 +25,10 @@ import {
 export const CA_DAYS = 3650;
 export const SERVER_DAYS = 3650;
 export const CLIENT_DAYS = 825;
-/** A certificate that is to be renewed: less than this is left of its life. */
+/** A certificate that is to be renewed: less than this is left of its life, and of a peer's less than a third. */
 export const RENEW_BEFORE_DAYS = 30;
+/** Of an authority: profiles that were made before keep its old certificate, and need time to be replaced. */
+export const RENEW_CA_BEFORE_DAYS = 365;
 const DAY_S = 86_400;
 /** A router without a battery wakes up in the past: what it issued then nobody would take. */
 const CLOCK_MIN_S = 1_735_689_600;
@@ -64,6 +67,24 @@ export interface Identity {
 
 export interface Issued extends CertificateInfo {
   readonly state: 'valid' | 'expired' | 'revoked';
+  /** Ends soon or has ended, and nothing newer was issued to this name. */
+  readonly isDue: boolean;
+}
+
+/** Of a certificate; `endS` in seconds since 1970. */
+interface Wanted {
+  readonly commonName: string;
+  readonly usage: Usage;
+  readonly endS: number;
+  /** PEM. */
+  readonly renews?: Uint8Array;
+}
+
+interface AuthorityPair {
+  /** PEM. */
+  readonly certificate: Uint8Array;
+  readonly key: Uint8Array;
+  readonly endS: number;
 }
 
 const refusal = (refused: string): Refusal => ({ refused });
@@ -114,12 +135,15 @@ export class Authority {
     if (isRefusal(key)) return key;
     const wrong = this.#clock() ?? this.#makeDirectories(directory);
     if (wrong !== undefined) return wrong;
-    const certificate = this.#certificate(`${serverName} CA`, 'ca', CA_DAYS, key, { key });
+    const commonName = `${serverName} CA`;
+    const certificate = this.#certificate({ commonName, usage: 'ca', endS: this.#endS(CA_DAYS) }, key, {
+      key,
+    });
     const failure =
       this.#write('ca.key', key, SECRET_MODE) ??
       this.#write('ca.crt', certificate, PUBLIC_MODE) ??
       this.#writeList({ number: 1, revoked: [] }) ??
-      this.renewServer(serverName);
+      this.#issueServer(serverName);
     key.fill(0);
     return failure;
   }
@@ -145,25 +169,26 @@ export class Authority {
     return pem;
   }
 
+  #endS(days: number): number {
+    return Math.floor(this.#ground.wallS()) + days * DAY_S;
+  }
+
   #certificate(
-    commonName: string,
-    usage: Usage,
-    days: number,
+    { endS, ...wanted }: Wanted,
     key: Uint8Array,
     issuer: { readonly certificate?: Uint8Array; readonly key: Uint8Array },
   ): Uint8Array {
-    const { keys, random, sha1, wallS } = this.#ground;
+    const { keys, random, sha1 } = this.#ground;
     const serial = random(SERIAL_LENGTH);
     // Positive, and of full length.
     serial[0] = (serial[0]! & 0x7f) | 0x40;
-    const nowS = Math.floor(wallS());
-    const validity = { notBeforeS: nowS - EARLIER_S, notAfterS: nowS + days * DAY_S };
+    const validity = { notBeforeS: this.#endS(0) - EARLIER_S, notAfterS: endS };
     const publicKey = keys.publicKey(key);
-    return issueCertificate(keys, sha1, { commonName, usage, serial, publicKey, ...validity }, issuer);
+    return issueCertificate(keys, sha1, { ...wanted, serial, publicKey, ...validity }, issuer);
   }
 
-  /** The authority's certificate and key. */
-  #issuer(): { readonly certificate: Uint8Array; readonly key: Uint8Array } | Refusal {
+  /** The authority's certificate and key; the caller wipes the key. */
+  #issuer(): AuthorityPair | Refusal {
     const certificate = this.#read('ca.crt');
     if (isRefusal(certificate)) return refusal(`${certificate.refused}: there is no authority yet`);
     const { files, keys } = this.#ground;
@@ -174,9 +199,10 @@ export class Authority {
       );
     }
     if (!keys.isKey(key)) return refusal(`${this.#path('ca.key')} holds no private key`);
-    return readCertificate(certificate) === undefined
+    const endS = lastEndS(certificate);
+    return endS === undefined
       ? refusal(`${this.#path('ca.crt')} holds no certificate`)
-      : { certificate, key };
+      : { certificate, key, endS };
   }
 
   get canIssue(): boolean {
@@ -186,7 +212,10 @@ export class Authority {
     return true;
   }
 
-  /** A certificate with a fresh key of the authority's kind, remembered under its serial number. */
+  /**
+   * A certificate with a fresh key of the authority's kind, remembered under its serial number. It does not outlive
+   * the authority: nobody would take it then, whatever it said.
+   */
   issue(commonName: string, usage: 'server' | 'client', days: number): Identity | Refusal {
     const wrong = checkCommonName(commonName);
     if (wrong !== undefined) return refusal(`common name '${commonName.replace(/[^ -~]/g, '?')}' ${wrong}`);
@@ -194,9 +223,14 @@ export class Authority {
     if (unset !== undefined) return unset;
     const issuer = this.#issuer();
     if (isRefusal(issuer)) return issuer;
+    if (issuer.endS <= this.#ground.wallS()) {
+      issuer.key.fill(0);
+      return refusal(`${this.#path('ca.crt')} has expired: renew it first`);
+    }
     const key = this.#newKey(kindOf(this.#ground.keys.publicKey(issuer.key)));
     if (isRefusal(key)) return key;
-    const certificate = this.#certificate(commonName, usage, days, key, issuer);
+    const endS = Math.min(this.#endS(days), issuer.endS);
+    const certificate = this.#certificate({ commonName, usage, endS }, key, issuer);
     issuer.key.fill(0);
     const info = readCertificate(certificate)!;
     const failure = this.#write(`issued/${info.serial}.crt`, certificate, PUBLIC_MODE);
@@ -205,8 +239,26 @@ export class Authority {
     return failure;
   }
 
-  /** A new server certificate and key. */
-  renewServer(serverName: string): Refusal | undefined {
+  /**
+   * A new server certificate and key, and in its last year a new certificate for the authority. That keeps name and
+   * key: older certificates stay good, and older profiles know the server until the end they always had.
+   */
+  renew(serverName: string): Refusal | undefined {
+    return this.#clock() ?? this.#renewItself() ?? this.#issueServer(serverName);
+  }
+
+  #renewItself(): Refusal | undefined {
+    const issuer = this.#issuer();
+    if (isRefusal(issuer)) return issuer;
+    const { certificate: renews, key, endS } = issuer;
+    const isDue = endS < this.#endS(RENEW_CA_BEFORE_DAYS);
+    const wanted: Wanted = { commonName: '', usage: 'ca', endS: this.#endS(CA_DAYS), renews };
+    const certificate = isDue ? this.#certificate(wanted, key, issuer) : undefined;
+    key.fill(0);
+    return certificate && this.#write('ca.crt', certificate, PUBLIC_MODE);
+  }
+
+  #issueServer(serverName: string): Refusal | undefined {
     const identity = this.issue(serverName, 'server', SERVER_DAYS);
     if (isRefusal(identity)) return identity;
     // The certificate last: a tunnel that reads in between finds the old pair or a key that does not fit, and stays.
@@ -226,15 +278,25 @@ export class Authority {
     if (isRefusal(list)) return list;
     const revoked = new Set(list.revoked.map(({ serial }) => serial));
     const nowS = this.#ground.wallS();
-    const found: Issued[] = [];
+    const found: Omit<Issued, 'isDue'>[] = [];
+    const lastS = new Map<string, number>();
     for (const name of names) {
       const bytes = name.endsWith('.crt') ? this.#read(`issued/${name}`) : undefined;
       const info = bytes === undefined || isRefusal(bytes) ? undefined : readCertificate(bytes);
       if (info === undefined) continue;
       const state = revoked.has(info.serial) ? 'revoked' : info.notAfterS < nowS ? 'expired' : 'valid';
       found.push({ ...info, state });
+      if (state === 'valid')
+        lastS.set(info.commonName, Math.max(info.notAfterS, lastS.get(info.commonName) ?? 0));
     }
-    return found.sort((a, b) => b.notBeforeS - a.notBeforeS);
+    return found
+      .map(item => {
+        const { notBeforeS, notAfterS } = item;
+        const isLast = notAfterS >= (lastS.get(item.commonName) ?? 0);
+        const isOld = notAfterS - nowS < Math.min(RENEW_BEFORE_DAYS * DAY_S, (notAfterS - notBeforeS) / 3);
+        return { ...item, isDue: item.state !== 'revoked' && isOld && isLast };
+      })
+      .sort((a, b) => b.notBeforeS - a.notBeforeS);
   }
 
   #revocations(): RevocationList | Refusal {
@@ -273,13 +335,15 @@ export class Authority {
   /** What will end soon or has ended, of the authority's and server's own certificates: lines for status and log. */
   warnings(): string[] {
     const lines: string[] = [];
-    for (const name of ['ca.crt', 'server.crt']) {
+    for (const [name, before] of [
+      ['ca.crt', RENEW_CA_BEFORE_DAYS],
+      ['server.crt', RENEW_BEFORE_DAYS],
+    ] as const) {
       const pem = this.#read(name);
-      const info = isRefusal(pem) ? undefined : readCertificate(pem);
-      if (info === undefined) continue;
-      const days = Math.floor((info.notAfterS - this.#ground.wallS()) / DAY_S);
-      if (days < RENEW_BEFORE_DAYS)
-        lines.push(`${name} ${days < 0 ? 'has expired' : `expires in ${days} days`}`);
+      const endS = isRefusal(pem) ? undefined : lastEndS(pem);
+      if (endS === undefined) continue;
+      const days = Math.floor((endS - this.#ground.wallS()) / DAY_S);
+      if (days < before) lines.push(`${name} ${days < 0 ? 'has expired' : `expires in ${days} days`}`);
     }
     return lines;
   }

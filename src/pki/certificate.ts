@@ -59,6 +59,8 @@ export interface Request extends Validity {
   readonly serial: Uint8Array;
   /** SubjectPublicKeyInfo, DER. */
   readonly publicKey: Uint8Array;
+  /** PEM: the subject is exactly that of this certificate, whatever `commonName` says. */
+  readonly renews?: Uint8Array;
 }
 
 export interface CertificateInfo extends Validity {
@@ -121,7 +123,7 @@ export function issueCertificate(
   issuer: { readonly certificate?: Uint8Array; readonly key: Uint8Array },
 ): Uint8Array {
   const issuerKey = keys.publicKey(issuer.key);
-  const subject = nameOf(request.commonName);
+  const subject = request.renews === undefined ? nameOf(request.commonName) : subjectOf(request.renews);
   const algorithm = signatureAlgorithm(issuerKey);
   const body = sequence(
     tlv(context(0), small(2)),
@@ -138,7 +140,10 @@ export function issueCertificate(
 
 /** The parts of the first certificate in PEM text, from the serial number on; undefined: malformed. */
 function certificateParts(pem: Uint8Array): Element[] | undefined {
-  const [der] = fromPem('CERTIFICATE', pem);
+  return partsOf(fromPem('CERTIFICATE', pem)[0]);
+}
+
+function partsOf(der: Uint8Array | undefined): Element[] | undefined {
   const body = der && children(der)?.[0];
   const parts = body && elements(body.value);
   return parts?.[0]?.tag === context(0) ? parts.slice(1) : parts;
@@ -173,6 +178,17 @@ export function readCertificate(pem: Uint8Array): CertificateInfo | undefined {
   const commonName = commonNameOf(subject);
   if (number === undefined || notBeforeS === undefined || notAfterS === undefined) return undefined;
   return commonName === undefined ? undefined : { serial: number, commonName, notBeforeS, notAfterS };
+}
+
+/** The end of life of whichever certificate of PEM text lives longest, seconds since 1970; undefined: there is none. */
+export function lastEndS(pem: Uint8Array): number | undefined {
+  let last: number | undefined;
+  for (const der of fromPem('CERTIFICATE', pem)) {
+    const validity = partsOf(der)?.[3];
+    const endS = validity && readTime(elements(validity.value)?.[1]);
+    if (endS !== undefined && (last === undefined || endS > last)) last = endS;
+  }
+  return last;
 }
 
 export interface Revoked {

@@ -2,24 +2,38 @@
 // From an authority to a connected client: a profile that `ovpnd export` prints connects stock OpenVPN as it is; who is
 // revoked is out and stays out.
 
-import { match, ok, strictEqual } from 'node:assert';
+import { doesNotMatch, match, ok, strictEqual } from 'node:assert';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { ping, pingAll, reach } from './harness/ping.ts';
-import { Process } from './harness/process.ts';
+import { expireSoon } from './harness/pki.ts';
+import { Process, run } from './harness/process.ts';
 import { type Row, table } from './harness/rows.ts';
 import { listening, SERVER_ADDRESSES, SERVER4 } from './harness/tunnel.ts';
 
 const OVPND = resolve('build/ovpnd');
 
+/** Status tells of a certificate that ends soon, until it is renewed. */
+async function renewal(folder: string, ovpnd: (...words: string[]) => Promise<string>): Promise<void> {
+  doesNotMatch(await ovpnd('status', 'home'), /warning/);
+  await expireSoon(folder, 'home');
+  match(await ovpnd('reload', 'home'), /cert \(content\)/);
+  match(await ovpnd('status', 'home'), /warning +cert expires in [45] days/);
+  match(await ovpnd('check'), /cert '.*server\.crt': expires in [45] days/);
+  match(await ovpnd('pki', 'renew', 'home'), /has a new certificate and key/);
+  doesNotMatch(await ovpnd('status', 'home'), /warning/);
+  const [authority, server] = ['ca.crt', 'server.crt'].map(name => join(folder, name)) as [string, string];
+  await run(['openssl', 'verify', '-purpose', 'sslserver', '-CAfile', authority, server]);
+}
+
 const lifeOfAPeer: Row = {
-  title: 'init, export, connect, revoke, refused',
+  title: 'init, export, connect, renew, revoke, refused',
   runtimes: ['quickjs'],
   timeoutMs: 180_000,
   body: async world => {
     const wire = await world.pair();
     const root = world.folder('authority');
-    const [config, keys, run] = ['config', 'keys', 'run'].map(name => join(root, name)) as [
+    const [config, keys, sockets] = ['config', 'keys', 'run'].map(name => join(root, name)) as [
       string,
       string,
       string,
@@ -29,7 +43,7 @@ const lifeOfAPeer: Row = {
       "# ours\nconfig server 'home'\n\toption enabled '1'\n\tlist address '10.8.0.1/24'\n\tlist address 'fd42:8::1/64'\n";
     writeFileSync(join(config, 'ovpnd'), text, { mode: 0o600 });
     const ovpnd = async (...words: string[]): Promise<string> => {
-      const child = new Process('ovpnd', [OVPND, ...words, '-c', config, '-k', keys, '-r', run]);
+      const child = new Process('ovpnd', [OVPND, ...words, '-c', config, '-k', keys, '-r', sockets]);
       const { code } = await child.ended(20_000);
       strictEqual(code, 0, child.output);
       return child.output;
@@ -37,7 +51,7 @@ const lifeOfAPeer: Row = {
     await ovpnd('pki', 'init', 'home');
     match(readFileSync(join(config, 'ovpnd'), 'utf8'), /^# ours\nconfig server 'home'\n\toption ca /);
     match(await ovpnd('check'), /1 usable tunnel, 0 errors, 0 warnings/);
-    const words = [OVPND, 'run', 'home', '-c', config, '-r', run];
+    const words = [OVPND, 'run', 'home', '-c', config, '-r', sockets];
     const server = world.spawn('ovpnd home', wire.left, words, { clean: true });
     await listening(world, wire.left, server);
     const profile = join(root, 'alice.ovpn');
@@ -49,8 +63,10 @@ const lifeOfAPeer: Row = {
     await reach(world, wire.right, SERVER4);
     await pingAll(wire.right, SERVER_ADDRESSES);
     match(await ovpnd('status', 'home'), /alice +\d/);
+    await renewal(join(keys, 'home'), ovpnd);
+    await pingAll(wire.right, SERVER_ADDRESSES);
+    strictEqual(client.count(/Initialization Sequence Completed/), 1);
     match(await ovpnd('pki', 'revoke', 'home', 'alice'), /1 certificate of 'alice' revoked/);
-    await ovpnd('reload', 'home');
     await server.line(/alice .*certificate revoked/i, 60_000);
     await world.until('alice stays out', 30_000, () => server.count(/certificate revoked/i) > 1);
     strictEqual((await ping(wire.right, SERVER4, { count: 1 })).received, 0);

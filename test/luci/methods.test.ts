@@ -111,6 +111,9 @@ describe('methods behind the web pages', () => {
       ['home', 'valid'],
       ['phone', 'valid'],
     ]);
+    const before = fs.readFileSync(`${made.keys}/home/server.crt`, 'utf8');
+    assert.deepEqual(made.call('pki_renew', { tunnel: 'home' }), {});
+    assert.notEqual(fs.readFileSync(`${made.keys}/home/server.crt`, 'utf8'), before);
     assert.equal(made.call('pki_revoke', { tunnel: 'home', peer: 'phone' }).count, 1);
     assert.deepEqual(made.call('peer_enable', { tunnel: 'home', peer: 'phone', enabled: false }), {});
     assert.match(made.text(), /config peer 'phone'\n\toption enabled '0'/);
@@ -255,6 +258,8 @@ describe('methods behind the web pages', () => {
         ['pki_list', { tunnel: 'none' }, /none/],
         ['pki_init', { tunnel: 'none', kind: 'rsa' }, /argument kind must be one of ec, ed25519/],
         ['pki_init', { tunnel: 'none' }, /there is no server 'none'/],
+        ['pki_renew', { tunnel: 'none' }, /there is no authority yet/],
+        ['pki_renew', { tunnel: '../x' }, /argument tunnel must be/],
         ['pki_revoke', { tunnel: 'none', peer: 'a/b' }, /argument peer must be/],
         ['peer_enable', { tunnel: 'none', peer: 'a', enabled: true }, /there is no server/],
         ['export', { tunnel: 'none', peer: 'a', remote: 'x y' }, /argument remote must be/],

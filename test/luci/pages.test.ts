@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { missingStock } from '../interop/harness/openvpn.ts';
+import { expireSoon } from '../interop/harness/pki.ts';
 import type { Process } from '../interop/harness/process.ts';
 import { World } from '../interop/harness/world.ts';
 import { hasChromium } from './harness/browser.ts';
@@ -223,6 +224,33 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     assert.equal(client.count(/Initialization Sequence Completed/), before);
     assert.equal(await row('phone').count(), 0);
     await client.kill();
+  });
+
+  it('says what ends soon; renews it, and gives a new profile', async function () {
+    if (router.standin === undefined) return this.skip();
+    await expireSoon(router.standin.keys(NAME), NAME);
+    assert.ok('key' in router.standin.authority(NAME, 20).issue('tablet', 'client', 25));
+    await router.open('status');
+    assert.match(await text(card()), /Certificates\s+server\.crt expires in [45] days/);
+    await router.open('server');
+    const server = page().locator(`[data-server="${NAME}"]`);
+    await server.getByText('valid, ends soon').waitFor();
+    await server.getByText(/server\.crt expires in/).waitFor();
+    await router.browser.picture('server-renew');
+    await server.getByRole('button', { name: 'Renew' }).click();
+    await server.getByText(/Who is connected stays connected/).waitFor();
+    assert.equal(await server.locator('.ovpnd-renew').count(), 0);
+    await server.locator('[name=remote]').fill('');
+    await server.getByRole('button', { name: 'New profile: tablet' }).click();
+    await server.getByText(/Without an address the client would not know/).waitFor();
+    await server.locator('[name=remote]').fill(router.address);
+    await server.getByRole('button', { name: 'New profile: tablet' }).click();
+    const [file] = await Promise.all([page().waitForEvent('download'), page().click('.ovpnd-download')]);
+    assert.equal(file.suggestedFilename(), 'tablet.ovpn');
+    await page().locator('.ovpnd-profile').getByText('Close').click();
+    await server.getByRole('button', { name: 'New profile: tablet' }).waitFor({ state: 'detached' });
+    await router.open('status');
+    assert.doesNotMatch(await text(card()), /expires/);
   });
 
   it('takes a profile in, says what became of each line, and shows hostile text as text', async () => {

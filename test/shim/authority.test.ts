@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // An authority on real files with real keys, and the openssl command line as its judge.
 
-import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
+import { deepStrictEqual, match, notDeepStrictEqual, ok, strictEqual } from 'node:assert';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Files, KeyKind } from '../../src/host/host.ts';
@@ -189,12 +198,113 @@ describe('authority', () => {
     match(refusedBy(authority({ files }).issue('alice', 'client', 1)), /No space left on device/);
   });
 
-  it('warns before the end', () => {
+  it('warns before the end, and of the authority a year before', () => {
     authority().init('home');
     deepStrictEqual(authority().warnings(), []);
+    deepStrictEqual(authority({ wallS: () => NOW_S + 3300 * 86_400 }).warnings(), [
+      'ca.crt expires in 350 days',
+    ]);
     const later = authority({ wallS: () => NOW_S + 3640 * 86_400 });
     deepStrictEqual(later.warnings(), ['ca.crt expires in 10 days', 'server.crt expires in 10 days']);
-    strictEqual(later.renewServer('home'), undefined);
-    deepStrictEqual(later.warnings(), ['ca.crt expires in 10 days']);
+    strictEqual(later.renew('home'), undefined);
+    deepStrictEqual(later.warnings(), []);
+    deepStrictEqual(authority({ wallS: () => NOW_S + 7300 * 86_400 }).warnings(), [
+      'ca.crt has expired',
+      'server.crt has expired',
+    ]);
+  });
+
+  it('renewed, it goes on: what was issued before is good under the new certificate, and the other way round', () => {
+    const first = authority();
+    first.init('home');
+    const early = first.issue('early', 'client', 4000);
+    ok(!isRefusal(early));
+    // Nobody outlives the authority.
+    strictEqual(early.info.notAfterS, NOW_S + 3650 * 86_400);
+    const [oldAuthority, oldServer] = [join(root, 'old-ca.crt'), join(root, 'old-server.crt')];
+    for (const [from, to] of [
+      ['ca.crt', oldAuthority],
+      ['server.crt', oldServer],
+    ] as const)
+      copyFileSync(file(from), to);
+    const laterS = NOW_S + 3640 * 86_400;
+    const later = authority({ wallS: () => laterS });
+    strictEqual(later.renew('home'), undefined);
+    const late = later.issue('late', 'client', 825);
+    ok(!isRefusal(late));
+    strictEqual(late.info.notAfterS, laterS + 825 * 86_400);
+    strictEqual(later.revoke('early'), 1);
+    const written = (name: string, pem: Uint8Array): string => {
+      writeFileSync(join(root, name), pem);
+      return join(root, name);
+    };
+    const [earlyFile, lateFile] = [
+      written('early.crt', early.certificate),
+      written('late.crt', late.certificate),
+    ];
+    const at = (path: string, purpose: string, ca: string, ...more: string[]) =>
+      openssl(
+        'verify',
+        '-x509_strict',
+        '-attime',
+        String(laterS),
+        '-purpose',
+        purpose,
+        '-CAfile',
+        ca,
+        ...more,
+        path,
+      );
+    for (const ca of [oldAuthority, file('ca.crt')]) {
+      strictEqual(at(lateFile, 'sslclient', ca).text, `${lateFile}: OK\n`);
+      strictEqual(at(earlyFile, 'sslclient', ca).text, `${earlyFile}: OK\n`);
+      strictEqual(at(file('server.crt'), 'sslserver', ca).text, `${file('server.crt')}: OK\n`);
+      match(
+        at(earlyFile, 'sslclient', ca, '-crl_check', '-CRLfile', file('crl.pem')).text,
+        /certificate revoked/,
+      );
+    }
+    match(
+      openssl('verify', '-attime', String(laterS + 11 * 86_400), '-CAfile', oldAuthority, lateFile).text,
+      /certificate has expired/,
+    );
+    // Nothing was to be done about the authority: only the server's certificate is another one.
+    const [authorityBefore, serverBefore] = [readFileSync(file('ca.crt')), readFileSync(file('server.crt'))];
+    strictEqual(later.renew('home'), undefined);
+    deepStrictEqual(readFileSync(file('ca.crt')), authorityBefore);
+    notDeepStrictEqual(readFileSync(file('server.crt')), serverBefore);
+  });
+
+  it('says who needs a new certificate, and issues none that nobody would take', () => {
+    const subject = authority();
+    subject.init('home');
+    for (const [name, days] of [
+      ['long', 825],
+      ['short', 20],
+      ['renewed', 20],
+      ['renewed', 825],
+      ['gone', 10],
+    ] as const) {
+      ok(!isRefusal(subject.issue(name, 'client', days)));
+    }
+    const due = (days: number): string[] => {
+      const list = authority({ wallS: () => NOW_S + days * 86_400 }).list();
+      ok(!isRefusal(list));
+      return list
+        .filter(({ isDue }) => isDue)
+        .map(({ commonName, state }) => `${commonName} ${state}`)
+        .sort();
+    };
+    strictEqual(subject.revoke('gone'), 1);
+    deepStrictEqual(due(10), []);
+    deepStrictEqual(due(15), ['short valid']);
+    deepStrictEqual(due(21), ['short expired']);
+    deepStrictEqual(due(800), ['long valid', 'renewed valid', 'short expired']);
+    const after = authority({ wallS: () => NOW_S + 3651 * 86_400 });
+    match(refusedBy(after.issue('x', 'client', 1)), /ca\.crt has expired: renew it first/);
+    strictEqual(after.renew('home'), undefined);
+    ok(!isRefusal(after.issue('x', 'client', 1)));
+    renameSync(file('ca.key'), join(root, 'elsewhere'));
+    match(refusedBy(after.renew('home')), /ca\.key is not here/);
   });
 });

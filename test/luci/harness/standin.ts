@@ -8,10 +8,12 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { type AddressInfo, createConnection } from 'node:net';
 import { join, normalize, resolve } from 'node:path';
+import { Authority } from '../../../src/pki/authority.ts';
 import { createCall, isUbusError } from '../../../src/ubus/client.ts';
 import type { Namespace } from '../../interop/harness/namespace.ts';
 import type { Process } from '../../interop/harness/process.ts';
 import type { World } from '../../interop/harness/world.ts';
+import { newHost } from '../../shim/support.ts';
 
 const APP = 'luci/luci-app-ovpnd';
 const ACL = `${APP}/root/usr/share/rpcd/acl.d/luci-app-ovpnd.json`;
@@ -66,6 +68,24 @@ export class Standin {
   /** The configuration file's text. */
   config(): string {
     return readFileSync(join(this.#folders.config, 'ovpnd'), 'utf8');
+  }
+
+  /** The folder of a tunnel's keys. */
+  keys(tunnel: string): string {
+    return join(this.#folders.keys, tunnel);
+  }
+
+  /** A server's authority as it was so many days ago. */
+  authority(tunnel: string, daysAgo: number): Authority {
+    const host = newHost();
+    return new Authority({
+      files: host.files,
+      keys: host.privateKeys,
+      random: host.random,
+      sha1: data => host.crypto.hash('SHA1', data),
+      wallS: () => host.wallS() - daysAgo * 86_400,
+      directory: this.keys(tunnel),
+    });
   }
 
   async #answer(request: IncomingMessage): Promise<{ type: string; body: string | Buffer }> {

@@ -61,6 +61,7 @@ const SERVER: TunnelStatus = {
   ],
   peers_total: 2,
   drops: { control: { hmac: 12, replay: 1, opcode: 0 }, plane: { 'no-key': 3 } },
+  warnings: [],
   last_error: '',
   version: '0.1.0',
 };
@@ -110,6 +111,16 @@ describe('status table', () => {
         bob          [2001:db8::5]:1194  10.8.0.2, 192.168.40.0/24  59s        59s ago     0 B       1.5 KiB  CHACHA20-POLY1305
       `),
     );
+  });
+
+  it('shows what a person should see to', () => {
+    const warnings = ['cert expires in 12 days', 'ca has expired: nobody can be known by it'];
+    assert.match(
+      renderStatus([{ ...SERVER, warnings }]),
+      /\n {2}warning +cert expires in 12 days; ca has expired: nobody can be known by it\n/,
+    );
+    assert.match(renderStatus([{ ...SERVER, warnings: ['\x1b[2J'] }]), /warning +\\x1b\[2J\n/);
+    assert.deepStrictEqual(readStatus({ tunnel: 'x', warnings: 'cert' })!.warnings, []);
   });
 
   it('shows a client on its way, and one that is there', () => {

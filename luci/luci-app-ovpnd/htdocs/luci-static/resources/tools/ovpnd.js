@@ -18,6 +18,7 @@ const METHODS = {
 	server_create: [ 'tunnel', 'address', 'port', 'proto', 'internet', 'lan', 'networks', 'dns', 'firewall' ],
 	pki_init: [ 'tunnel', 'kind' ],
 	pki_list: [ 'tunnel' ],
+	pki_renew: [ 'tunnel' ],
 	pki_revoke: [ 'tunnel', 'peer' ],
 	peer_enable: [ 'tunnel', 'peer', 'enabled' ],
 	export: [ 'tunnel', 'peer', 'remote', 'port', 'days' ],

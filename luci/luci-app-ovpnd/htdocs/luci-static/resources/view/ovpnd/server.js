@@ -55,11 +55,24 @@ class ServerCard {
 		this.list = el('div', {});
 		this.node = el('div', { 'class': 'cbi-section ovpnd-card', 'data-server': tunnel.name },
 			el('h3', {}, tunnel.name), this.messages,
-			tunnel.warnings.map((line) => el('p', { 'class': 'alert-message warning' }, line)),
+			this.warnings(),
 			tunnel.problems.map(({ option, rule }) => el('p', { 'class': 'alert-message error' }, (option ? option + ' ' : '') + rule)),
 			tunnel.authority ? [ this.list, this.addForm() ] : this.initForm());
 		if (tunnel.authority)
 			this.refresh();
+	}
+
+	warnings() {
+		const { name, warnings, can_issue } = this.tunnel;
+		if (warnings.length === 0)
+			return '';
+		const renew = ovpnd.button(_('Renew'), 'cbi-button-action', () => ovpnd.call('pki_renew', { tunnel: name }).then(() => {
+			line.remove();
+			ovpnd.say(this.messages, _('Renewed. Who is connected stays connected, and profiles stay good.'));
+		}), this.messages);
+		const line = el('div', { 'class': 'alert-message warning ovpnd-renew' }, warnings.map((text) => el('p', {}, text)),
+			can_issue ? el('div', { 'class': 'ovpnd-actions' }, renew) : el('p', {}, _('The key of the authority is not on this router: bring it back to renew.')));
+		return line;
 	}
 
 	initForm() {
@@ -77,18 +90,20 @@ class ServerCard {
 		const remote = ovpnd.field(_('Address of this router'), ovpnd.input({ 'value': this.proposal.host, 'name': 'remote', 'placeholder': 'vpn.example.org' }),
 			[ _('The name or address by which the client reaches this router from the internet.'), ' ', this.proposal.host_note ]);
 		const days = ovpnd.field(_('Good for'), ovpnd.select([ [ '825', _('2 years') ], [ '365', _('1 year') ], [ '90', _('90 days') ], [ '7', _('a week') ] ], '825', 'days'));
-		const add = ovpnd.button(_('Add client'), 'cbi-button-positive', () => {
-			const fields = { peer: name.control.value.trim(), remote: remote.control.value.trim() };
-			name.complain(/^[A-Za-z0-9_.@:-]{1,64}$/.test(fields.peer) ? '' : _('Give the client a name of letters, digits, dot or dash.'));
-			remote.complain(fields.remote !== '' ? '' : _('Without an address the client would not know where to go.'));
-			if (name.row.matches('.ovpnd-invalid') || remote.row.matches('.ovpnd-invalid'))
-				return null;
-			return ovpnd.call('export', { tunnel: this.tunnel.name, days: +days.control.value, ...fields }).then(({ profile }) => {
+		this.issue = (peer) => {
+			const address = remote.control.value.trim();
+			name.complain(/^[A-Za-z0-9_.@:-]{1,64}$/.test(peer) ? '' : _('Give the client a name of letters, digits, dot or dash.'));
+			remote.complain(address !== '' ? '' : _('Without an address the client would not know where to go.'));
+			const wrong = [ name, remote ].find(({ row }) => row.matches('.ovpnd-invalid'));
+			if (wrong)
+				return wrong.control.focus();
+			return ovpnd.call('export', { tunnel: this.tunnel.name, days: +days.control.value, peer, remote: address }).then(({ profile }) => {
 				ovpnd.say(this.messages, []);
 				name.control.value = '';
-				showProfile(fields.peer, profile, this.uqr, () => this.refresh());
+				showProfile(peer, profile, this.uqr, () => this.refresh());
 			});
-		}, this.messages);
+		};
+		const add = ovpnd.button(_('Add client'), 'cbi-button-positive', () => this.issue(name.control.value.trim()), this.messages);
 		return ovpnd.form({ 'class': 'ovpnd-add' }, add,
 			el('h4', {}, _('Add a client')), name.row, remote.row, days.row, el('div', { 'class': 'ovpnd-actions' }, add));
 	}
@@ -97,9 +112,28 @@ class ServerCard {
 		return ovpnd.call('pki_list', { tunnel: this.tunnel.name }).then(({ certificates }) => {
 			const clients = certificates.filter(({ common_name }) => common_name !== this.tunnel.name);
 			this.list.replaceChildren(ovpnd.table([ _('Client'), _('State'), _('Until'), '' ], clients.map((item) => [
-				item.common_name, STATES[item.state] ?? item.state, ovpnd.day(item.not_after), item.state === 'valid' ? this.revoke(item.common_name) : ''
+				item.common_name,
+				item.due && item.state === 'valid' ? el('strong', {}, _('valid, ends soon')) : STATES[item.state] ?? item.state,
+				ovpnd.day(item.not_after),
+				this.actions(item)
 			]), _('No client yet.')));
 		}).catch((error) => ovpnd.say(this.messages, error.message, 'error'));
+	}
+
+	actions({ common_name, state, due }) {
+		const buttons = [];
+		if (due && this.tunnel.can_issue)
+			buttons.push(this.renew(common_name));
+		if (state === 'valid')
+			buttons.push(this.revoke(common_name));
+		return buttons.length === 0 ? '' : el('div', { 'class': 'ovpnd-actions' }, buttons);
+	}
+
+	/* A certificate and key like those of a new client; the old profile works until its end. */
+	renew(peer) {
+		const button = ovpnd.button(_('New profile'), 'cbi-button-positive', () => this.issue(peer), this.messages);
+		button.setAttribute('aria-label', '%s: %s'.format(_('New profile'), peer));
+		return button;
 	}
 
 	revoke(peer) {

@@ -9,7 +9,7 @@ const el = ovpnd.el;
 const KINDS = { server: _('server'), client: _('client'), peer: _('client of a server'), user: _('user') };
 const COSTS = {
 	'live': _('at once'),
-	'new sessions': _('with each new session; running ones end'),
+	'new sessions': _('with each new session; a server keeps those that run, a client connects anew'),
 	'new socket': _('with a new socket; running sessions end'),
 	'restart': _('with a restart of this tunnel')
 };

@@ -144,7 +144,8 @@ class Card {
 	}
 
 	update(tunnel, status, now) {
-		const warnings = (tunnel.warnings ?? []).join('; ');
+		/* Of an authority's files also while its tunnel is off. */
+		const warnings = (tunnel.authority ? tunnel.warnings : status?.warnings ?? []).join('; ');
 		const wrong = (tunnel.problems ?? []).map(({ option, rule }) => (option ? option + ' ' : '') + rule).join('; ');
 		const isUp = status !== null;
 		const [ look, state ] = isUp ? STATES[status.state] ?? [ 'busy', status.state ]
