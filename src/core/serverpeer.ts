@@ -253,7 +253,7 @@ function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number,
     if (peer.keys === undefined || !isSame) {
       return closePeer(state, peer, 'certificate changed at renegotiation', now, out);
     }
-    if (state.options.login !== undefined) peer.username ??= key.remote?.username;
+    if (peer.username === undefined) noteLogin(state, peer, key);
     introduce(peer.session, key);
     if (!installNext(peer.keys, peer.session, out.plane, now))
       closePeer(state, peer, 'no usable data key', now, out);

@@ -244,6 +244,19 @@ describe('core/login: new options', () => {
     deepEqual(alive(bench), []);
   });
 
+  it('who came before there were logins has one from its next renegotiation on', () => {
+    const bench = server();
+    const hand = come(bench);
+    deepEqual(alive(bench), ['alice']);
+    change(bench, LOGIN);
+    rekey(bench, hand);
+    answer(bench, undefined, hand);
+    change(bench, LOGIN);
+    deepEqual(alive(bench), ['alice']);
+    change(bench, users({ anna: 'other' }));
+    deepEqual(alive(bench), []);
+  });
+
   it('an answer to a question from before them is worth nothing when the user is another', () => {
     for (const [after, count] of [
       [LOGIN, 1],
