@@ -3,20 +3,16 @@
 // lists, with stock OpenVPN in both roles.
 
 import { match, ok, strictEqual } from 'node:assert';
-import { execFileSync } from 'node:child_process';
-import { createHmac } from 'node:crypto';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { openssl, revocations } from './harness/crl.ts';
+import { code, SECRET } from './harness/onetime.ts';
 import type { Section } from './harness/ovpnd.ts';
 import { ping, reach } from './harness/ping.ts';
 import { type Pki, pki } from './harness/pki.ts';
 import { type Row, table } from './harness/rows.ts';
 import { SERVER4, startClient, startServer } from './harness/tunnel.ts';
 import type { World } from './harness/world.ts';
-
-const openssl = (...words: string[]): string =>
-  execFileSync('openssl', words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
-const SECRET = 'GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ';
 
 function user(name: string, password: string, more: Record<string, string> = {}): Section {
   const password_hash = openssl('passwd', '-6', '-salt', 'saltsalt', password);
@@ -31,15 +27,6 @@ function secretFile(world: World, name: string, text: string): string {
 
 const fingerprint = (path: string): string =>
   openssl('x509', '-in', path, '-noout', '-fingerprint', '-sha256').replace(/^.*=/, '');
-
-/** Six digits of RFC 6238, as an app shows them. */
-function code(): string {
-  const counter = Buffer.alloc(8);
-  counter.writeUInt32BE(Math.floor(Date.now() / 30_000), 4);
-  const mac = createHmac('sha1', '12345678901234567890').update(counter).digest();
-  const number = mac.readUInt32BE(mac[19]! & 15) & 0x7fffffff;
-  return String(number % 1e6).padStart(6, '0');
-}
 
 const NO_CERTIFICATE = { verify_client_cert: 'none' };
 
@@ -284,23 +271,6 @@ function names(text: string, cause: RegExp | undefined): Row {
       else await client.process.line(cause);
     },
   };
-}
-
-/** A revocation list of the run's authority with these certificates. */
-function revocations(world: World, keys: Pki, certificates: readonly string[]): string {
-  const dir = world.folder(`crl${certificates.length}`);
-  writeFileSync(
-    join(dir, 'cnf'),
-    `[ca]\ndefault_ca=a\n[a]\ndatabase=${dir}/db\ndefault_md=sha256\ndefault_crl_days=9\n`,
-  );
-  const entries = certificates.map(path => {
-    const serial = openssl('x509', '-in', path, '-noout', '-serial').replace(/^.*=/, '');
-    return `R\t400101000000Z\t260101000000Z\t${serial}\tunknown\t/CN=x\n`;
-  });
-  writeFileSync(join(dir, 'db'), entries.join(''));
-  const ca = ['-keyfile', join(keys.dir, 'ca.key'), '-cert', join(keys.dir, 'ca.crt')];
-  openssl('ca', '-gencrl', '-config', join(dir, 'cnf'), ...ca, '-out', join(dir, 'crl.pem'));
-  return join(dir, 'crl.pem');
 }
 
 const revokedLive: Row = {

@@ -64,7 +64,9 @@ export const STOCK_CLIENT: readonly string[] = [
 
 function configuration(options: StockOptions): string {
   const { ca, cert, key } = options.identity;
-  const lines = [...COMMON, `ca ${ca}`, `cert ${cert}`, `key ${key}`];
+  // Without a certificate the paths are empty.
+  const own = cert === '' ? [] : [`cert ${cert}`, `key ${key}`];
+  const lines = [...COMMON, `ca ${ca}`, ...own];
   for (const line of options.lines) {
     const word = line.split(' ')[0]!;
     const at = /^(push|setenv|route)$/.test(word) ? -1 : lines.findIndex(old => old.split(' ')[0] === word);

@@ -91,6 +91,8 @@ export interface RunOptions {
   /** False where the row wants the daemon to fail. */
   readonly clean?: boolean;
   readonly command?: readonly string[];
+  /** Socket of a ubusd; default: one that is not there. */
+  readonly ubus?: string;
 }
 
 /** One ovpnd process with a folder of its own for configuration and run-time files. */
@@ -108,7 +110,8 @@ export class Ovpnd {
     this.runDir = join(this.dir, 'run');
     writeUci(this.dir, sections);
     const command = options.command ?? COMMANDS[this.runtime];
-    const directories = ['-c', this.dir, '-r', this.runDir];
+    const ubus = options.ubus === undefined ? [] : ['-u', options.ubus];
+    const directories = ['-c', this.dir, '-r', this.runDir, ...ubus];
     const words = [...(options.before ?? []), ...command, 'run', this.tunnel, ...directories];
     const name = `ovpnd ${this.tunnel} (${this.runtime})`;
     this.process = world.spawn(name, namespace, words, { env: SANITIZERS, clean: options.clean ?? true });
