@@ -3,12 +3,12 @@
 // in peer and key state for the plane and a push reply, in that order.
 
 import { formatEndpoint, formatIp, type Ip, netmask, type Prefix, sameIp } from './address.ts';
-import type { CipherName } from './crypto.ts';
-import { deferralMs, installFirst, type KeyDerivation } from './datakeys.ts';
+import { deferralMs, installFirst } from './datakeys.ts';
 import { notify, type Outbox } from './event.ts';
 import { REFUSED_RETRY_S } from './limits.ts';
 import { tokenLines } from './login.ts';
 import { readOptions, unusableFraming } from './options.ts';
+import { type Agreement, agree } from './p2p.ts';
 import {
   IV_PROTO_CC_EXIT,
   IV_PROTO_DATA_V2,
@@ -24,7 +24,7 @@ import { PEER_ID_UNDEF } from './plane.ts';
 import { type Pool, releaseAddress, takeAddress } from './pool.ts';
 import { buildPushReplies } from './push.ts';
 import { later, type Refusal } from './refusal.ts';
-import type { FixedPeer, ServerState } from './server.ts';
+import { type FixedPeer, type ServerState, silenceS } from './server.ts';
 import { push, type ServerPeer } from './serverpeer.ts';
 import { introduce, type KeyState } from './session.ts';
 import { agreeDynamicWrap } from './sessionpacket.ts';
@@ -41,8 +41,10 @@ export interface Identity {
 /** Who the certificate says it is; TLS has verified the certificate. */
 export function identify(state: ServerState, key: KeyState): Identity | Refusal {
   const certificate = key.tls.peerCertificate();
-  const { namesByLogin, peers } = state.options;
+  const { namesByLogin, p2p, peers } = state.options;
   const commonName = certificate?.commonName || (namesByLogin ? (key.remote?.username ?? '') : '');
+  // There is but one: it needs no name to be told from others.
+  if (p2p !== undefined) return { name: printable(commonName) || 'peer', commonName, fixed: undefined };
   if (commonName === '') return { reason: 'its certificate has no common name', text: 'AUTH_FAILED' };
   const fixed = peers.find(peer => peer.commonName === commonName);
   if (fixed?.fingerprint !== undefined && fixed.fingerprint !== certificate?.fingerprint) {
@@ -58,13 +60,9 @@ export function identify(state: ServerState, key: KeyState): Identity | Refusal 
   return { name, commonName, fingerprint: certificate?.fingerprint, fixed };
 }
 
-/** What the client's peer info lets us choose. */
-interface Choice {
-  readonly cipher: CipherName;
-  readonly derivation: KeyDerivation;
+/** What the client's peer info lets us choose, and tell it. */
+interface Choice extends Agreement {
   readonly options: readonly string[];
-  readonly dynamicWrap: boolean;
-  readonly format: 'v1' | 'v2';
   readonly pushNow: boolean;
 }
 
@@ -77,6 +75,7 @@ export function admit(
   out: Outbox,
 ): Refusal | undefined {
   const { options, deps } = state;
+  const { p2p } = options;
   const key = peer.session.current;
   if (state.byId.size >= options.maxClients) {
     return {
@@ -84,17 +83,18 @@ export function admit(
       ...later(key, 'too many clients', REFUSED_RETRY_S),
     };
   }
-  const peerId = lowestFree(state.byId);
-  const choice = choose(state, key, peerId);
+  const choice = p2p === undefined ? choose(state, key, lowestFree(state.byId)) : choosePeer(state, peer);
   if ('reason' in choice) return choice;
-  const vpnIps = takeAddresses(state, identity);
+  const { peerId } = choice;
+  const vpnIps = p2p?.peerIps ?? takeAddresses(state, identity);
   if (vpnIps === undefined) {
     return { reason: 'no free tunnel address', ...later(key, 'no free address', REFUSED_RETRY_S) };
   }
   const routes = identity.fixed?.routes ?? [];
-  const keepalive = { intervalS: options.ping, timeoutS: 2 * options.pingRestart };
-  const vpnIp4 = vpnIps.find(ip => ip.length === 4);
-  const vpnIp6 = vpnIps.find(ip => ip.length === 16);
+  const keepalive = { intervalS: options.ping, timeoutS: silenceS(options) };
+  // Needed to tell peers apart.
+  const vpnIp4 = p2p ? undefined : vpnIps.find(ip => ip.length === 4);
+  const vpnIp6 = p2p ? undefined : vpnIps.find(ip => ip.length === 16);
   const { path } = peer;
   out.plane.push({
     op: 'addPeer',
@@ -117,13 +117,22 @@ export function admit(
     return { reason: 'no usable data key' };
   }
   if (choice.dynamicWrap) agreeDynamicWrap(peer.session);
-  Object.assign(peer, { keys, peerId, vpnIps, routes, state: 'connected', connectedAtS: deps.wallS() });
+  const { ccExit } = choice;
+  Object.assign(peer, {
+    keys,
+    peerId,
+    ccExit,
+    vpnIps,
+    routes,
+    state: 'connected',
+    connectedAtS: deps.wallS(),
+  });
   state.byId.set(peerId, peer);
   introduce(peer.session, key);
-  peer.pushReplies = buildPushReplies(pushOptions(state, peer, choice));
+  if (p2p === undefined) peer.pushReplies = buildPushReplies(pushOptions(state, peer, choice));
   if (choice.pushNow) push(peer, now);
-  const where = vpnIps.map(formatIp).join(' ');
-  const text = `${peer.name} connected from ${formatEndpoint(path.remote)}: ${where}, ${cipher}, ${key.tls.description()}`;
+  const where = vpnIps.length === 0 ? '' : `${vpnIps.map(formatIp).join(' ')}, `;
+  const text = `${peer.name} connected from ${formatEndpoint(path.remote)}: ${where}${cipher}, ${key.tls.description()}`;
   notify(out, 'info', text, { peer: peer.name, action: 'connected' });
   return undefined;
 }
@@ -132,6 +141,13 @@ function lowestFree(byId: ReadonlyMap<number, unknown>): number {
   let id = 0;
   while (byId.has(id)) id++;
   return id;
+}
+
+function choosePeer({ options }: ServerState, { session }: ServerPeer): Choice | Refusal {
+  const agreed = agree(session, options.ciphers, options.capabilities);
+  return typeof agreed === 'string'
+    ? { reason: agreed, text: 'AUTH_FAILED' }
+    : { ...agreed, options: [], pushNow: false };
 }
 
 function choose(state: ServerState, key: KeyState, peerId: number): Choice | Refusal {
@@ -169,6 +185,8 @@ function choose(state: ServerState, key: KeyState, peerId: number): Choice | Ref
   return {
     cipher,
     derivation: ekm ? 'tls-ekm' : 'tls1-prf',
+    peerId,
+    ccExit: flags.includes('cc-exit'),
     options: lines,
     dynamicWrap: flags.includes('dyn-tls-crypt'),
     format: isV2 ? 'v2' : 'v1',

@@ -15,7 +15,7 @@ import {
 } from './limits.ts';
 import { isOccExit, OCC_EXIT_PAYLOAD, readOptions, unusableFraming } from './options.ts';
 import type { PlaneNotice } from './plane.ts';
-import { onPushReply } from './pull.ts';
+import { onPeerIntroduced, onPushReply } from './pull.ts';
 import { changeClient } from './reload.ts';
 import { readServerMessage } from './servermessage.ts';
 import {
@@ -152,7 +152,10 @@ function onKeyMethod(state: ClientState, session: Session, key: KeyState, now: n
   if (key.keyId === 0) {
     const unusable = unusableFraming(readOptions(key.remote?.options ?? ''));
     if (unusable !== undefined)
-      restart(state, `the server uses ${unusable}`, now, out, { waitS: REFUSED_RETRY_S });
+      return restart(state, `the server uses ${unusable}`, now, out, { waitS: REFUSED_RETRY_S });
+    const { ownAddresses } = state.options;
+    const failure = ownAddresses && onPeerIntroduced(state, ownAddresses, now, out);
+    if (failure !== undefined) restart(state, failure, now, out, { waitS: REFUSED_RETRY_S, advance: 'addr' });
     return;
   }
   if (state.keys === undefined) return;

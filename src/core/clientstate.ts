@@ -43,6 +43,8 @@ export interface ClientOptions {
   readonly occTcp?: string;
   readonly peerInfo: string;
   readonly expected?: ExpectedIdentity;
+  /** Mode p2p: nothing is asked of the server, these are our addresses. */
+  readonly ownAddresses?: readonly WantedAddress[];
   readonly username?: string;
   readonly password?: string;
   readonly device: string;

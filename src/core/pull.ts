@@ -12,6 +12,7 @@ import { newOutbox, notify, type Outbox } from './event.ts';
 import { KEEPALIVE_NEVER_S } from './limits.ts';
 import type { WantedAddress, WantedNetwork, WantedRoute } from './network.ts';
 import { readOptions } from './options.ts';
+import { type Agreement, agree } from './p2p.ts';
 import { isCipherName } from './peerinfo.ts';
 import type { Keepalive } from './plane.ts';
 import { collectPush, type PushedOptions, parsePush } from './pushreply.ts';
@@ -33,7 +34,31 @@ export function onPushReply(state: ClientState, text: string, now: number, out: 
   for (const ignored of pushed.ignored) {
     notify(out, 'debug', `pushed '${printable(ignored.option)}' ignored: ${ignored.reason}`);
   }
-  return install(state, pushed, addresses, cipher, now, out);
+  const isV1 = pushed.peerId === undefined;
+  if (isV1 && !state.options.capabilities.dataV1)
+    return 'server pushed no peer-id, which this data plane needs';
+  const isEkm = pushed.protocolFlags.has('tls-ekm') || pushed.keyDerivation === 'tls-ekm';
+  const agreed: Agreement = {
+    cipher,
+    derivation: isEkm ? 'tls-ekm' : 'tls1-prf',
+    format: isV1 ? 'v1' : 'v2',
+    peerId: pushed.peerId ?? 0,
+    dynamicWrap: pushed.protocolFlags.has('dyn-tls-crypt'),
+    ccExit: pushed.protocolFlags.has('cc-exit'),
+  };
+  return install(state, pushed, addresses, agreed, now, out);
+}
+
+/** Mode p2p: what the peer said of itself stands for the push reply, and our own options for the rest. */
+export function onPeerIntroduced(
+  state: ClientState,
+  own: readonly WantedAddress[],
+  now: number,
+  out: Outbox,
+): string | undefined {
+  const { ciphers, capabilities } = state.options;
+  const agreed = agree(state.session!, ciphers, capabilities);
+  return typeof agreed === 'string' ? agreed : install(state, parsePush([]), own, agreed, now, out);
 }
 
 function chooseCipher(state: ClientState, pushed: PushedOptions): CipherName | string {
@@ -49,33 +74,29 @@ function install(
   state: ClientState,
   pushed: PushedOptions,
   addresses: readonly WantedAddress[],
-  cipher: CipherName,
+  agreed: Agreement,
   now: number,
   out: Outbox,
 ): string | undefined {
   const { options } = state;
   const session = state.session!;
   const path = state.path!;
-  const isV1 = pushed.peerId === undefined;
-  if (isV1 && !options.capabilities.dataV1) return 'server pushed no peer-id, which this data plane needs';
-  const peerId = pushed.peerId ?? 0;
+  const { peerId, format, cipher, derivation } = agreed;
   const ping = pushed.ping ?? options.ping;
   state.pingRestartS = pushed.pingRestart ?? pushed.pingExit ?? options.pingRestart;
   const keepalive = bothSides(ping, state.pingRestartS);
-  out.plane.push({ op: 'addPeer', peer: { peerId, path, format: isV1 ? 'v1' : 'v2', keepalive } });
-  const isEkm = pushed.protocolFlags.has('tls-ekm') || pushed.keyDerivation === 'tls-ekm';
-  const derivation = isEkm ? 'tls-ekm' : 'tls1-prf';
+  out.plane.push({ op: 'addPeer', peer: { peerId, path, format, keepalive } });
   const deferMs = deferralMs(options.handWindowS, options.renegS);
   state.keys = installFirst(session, { peerId, cipher, derivation, deferMs }, out.plane);
   if (state.keys === undefined) {
     out.plane.pop();
     return 'no usable data key';
   }
-  if (pushed.protocolFlags.has('dyn-tls-crypt')) agreeDynamicWrap(session);
+  if (agreed.dynamicWrap) agreeDynamicWrap(session);
   if (pushed.authToken !== undefined) takeToken(state, pushed.authToken);
   state.pulled = { pushed, addresses };
   out.network = wantedNetwork(state, pushed, addresses, out);
-  state.ccExit = pushed.protocolFlags.has('cc-exit');
+  state.ccExit = agreed.ccExit;
   state.phase = 'connected';
   state.round = 0;
   state.pushRequestAt = undefined;

@@ -20,7 +20,7 @@ import type { ExpectedIdentity } from './identity.ts';
 import { CONTROL_PACKET_RECEIVE_MAX, SHUTDOWN_LINGER_MS } from './limits.ts';
 import type { LoginOptions, PendingLogin } from './login.ts';
 import type { WantedNetwork } from './network.ts';
-import { isOccExit } from './options.ts';
+import { isOccExit, OCC_EXIT_PAYLOAD } from './options.ts';
 import type { DelReason, PlaneCapabilities, PlaneNotice } from './plane.ts';
 import { newPool, type Pool } from './pool.ts';
 import { changeServer } from './reload.ts';
@@ -62,7 +62,13 @@ export interface ServerOptions {
   readonly login?: LoginOptions;
   /** A client without a certificate is known by its user name. */
   readonly namesByLogin?: boolean;
-  /** Own addresses with host bits, at most one of each family. */
+  /** Mode p2p: one peer, the last that came; addresses are configured at both ends, and nothing is pushed. */
+  readonly p2p?: {
+    readonly peerInfo: string;
+    /** The peer's addresses, as far as they are known. */
+    readonly peerIps: readonly Ip[];
+  };
+  /** Own addresses with host bits, at most one of each family: the pools. Mode p2p has none. */
   readonly addresses: readonly Prefix[];
   readonly peers: readonly FixedPeer[];
   readonly maxClients: number;
@@ -73,7 +79,7 @@ export interface ServerOptions {
   readonly push: readonly string[];
   /** Networks to route to us; not sent to the peer that has them behind itself. */
   readonly pushRoutes: readonly Prefix[];
-  /** Seconds; clients are told these, our own timeout is twice pingRestart. */
+  /** Seconds; clients are told these, our own timeout is twice pingRestart. In mode p2p nobody is told. */
   readonly ping: number;
   readonly pingRestart: number;
   readonly handWindowS: number;
@@ -230,7 +236,7 @@ function onPlaneNotice(state: ServerState, notice: PlaneNotice, now: number, out
       if (notice.reason === 'userspace' || notice.reason === 'teardown') return;
       state.byId.delete(notice.peerId);
       peer.peerId = undefined;
-      return closePeer(state, peer, deletionText(notice.reason, 2 * state.options.pingRestart), now, out);
+      return closePeer(state, peer, deletionText(notice.reason, silenceS(state.options)), now, out);
     case 'peerFloated':
       floatPeer(state, peer, notice.path, now, out);
       return settlePeer(peer, now, out);
@@ -242,9 +248,22 @@ function onPlaneNotice(state: ServerState, notice: PlaneNotice, now: number, out
   }
 }
 
+/** Seconds of silence after which a peer is gone. A client with the same time would give up with us. */
+export function silenceS({ p2p, pingRestart }: ServerOptions): number {
+  return p2p === undefined ? 2 * pingRestart : pingRestart;
+}
+
 /** Why a plane deleted a peer, in words. */
 export function deletionText(reason: DelReason, timeoutS: number): string {
   return reason === 'expired' ? `nothing heard for ${timeoutS} s` : reason.replace('_', ' ');
+}
+
+/** A client is told to come again, a peer that we leave; one without cc-exit hears it in a data packet. */
+function sayGoodbye(state: ServerState, peer: ServerPeer, out: Outbox): void {
+  if (state.options.p2p === undefined) sendText(peer.session, 'RESTART');
+  else if (peer.ccExit && sendText(peer.session, 'EXIT')) return;
+  else if (state.options.capabilities.inner)
+    out.plane.push({ op: 'sendInner', peerId: peer.peerId!, payload: OCC_EXIT_PAYLOAD });
 }
 
 function onShutdown(state: ServerState, now: number, out: Outbox): void {
@@ -253,7 +272,7 @@ function onShutdown(state: ServerState, now: number, out: Outbox): void {
   for (const peer of state.byId.values()) {
     // The end of a connection says it, too.
     if (!state.options.explicitExitNotify || peer.path.tcp === true) continue;
-    sendText(peer.session, 'RESTART');
+    sayGoodbye(state, peer, out);
     settlePeer(peer, now, out);
   }
 }

@@ -59,6 +59,8 @@ export interface ServerPeer {
   stamp: string | undefined;
   token: string | undefined;
   keys: DataKeys | undefined;
+  /** It understands EXIT as a message. */
+  ccExit: boolean;
   pushReplies: readonly string[];
   pushedAt: number | undefined;
   connectedAtS: number;
@@ -90,7 +92,10 @@ export function openPeer(
         wrap,
         handWindowMs: options.handWindowS * 1000,
         ipOverhead: headersOf(path),
-        introduce: { options: (path.tcp && options.occTcp) || options.occ, peerInfo: '' },
+        introduce: {
+          options: (path.tcp && options.occTcp) || options.occ,
+          peerInfo: options.p2p?.peerInfo ?? '',
+        },
         ...(options.expected && { expected: options.expected }),
       },
       deps,
@@ -112,6 +117,7 @@ export function openPeer(
     stamp: undefined,
     token: undefined,
     keys: undefined,
+    ccExit: false,
     pushReplies: [],
     pushedAt: undefined,
     connectedAtS: 0,
@@ -265,7 +271,8 @@ function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number,
   noteLogin(state, peer, key);
   const here = pathKey(peer.path);
   for (const other of state.byId.values()) {
-    const isSame = other.commonName === peer.commonName && !state.options.duplicateCn;
+    const { duplicateCn, p2p } = state.options;
+    const isSame = (other.commonName === peer.commonName && !duplicateCn) || p2p !== undefined;
     // A second session from one socket is the same client, come again.
     if (isSame || pathKey(other.path) === here) closePeer(state, other, 'connected anew', now, out);
   }
@@ -274,6 +281,10 @@ function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number,
 }
 
 function onText(state: ServerState, peer: ServerPeer, text: string, now: number, out: Outbox): void {
+  if (text === 'PUSH_REQUEST' && state.options.p2p !== undefined) {
+    const reason = 'it asks for options to be pushed, and this is mode p2p';
+    return closePeer(state, peer, reason, now, out, 'AUTH_FAILED,nothing is pushed in mode p2p');
+  }
   if (text === 'PUSH_REQUEST') return push(peer, now);
   if (text === 'EXIT') return closePeer(state, peer, 'left', now, out);
   notify(out, 'debug', `${peer.name}: message not understood: ${printable(text)}`);
@@ -305,7 +316,8 @@ export function closePeer(
   if (text !== undefined) {
     // A client reads no text before it has our key method message.
     if (current.phase === 'confirm' && !current.introduced) introduce(peer.session, current);
-    sendText(peer.session, text);
+    // A peer that does not pull takes no order to come again.
+    sendText(peer.session, text === 'RESTART' && state.options.p2p ? 'EXIT' : text);
   } else if (current.phase !== 'active') {
     failKey(current);
   }

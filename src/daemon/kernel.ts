@@ -5,6 +5,7 @@ import { describe, type Host, isFailure } from '../host/host.ts';
 import { type KernelGround, openKernelGround, removeKernelLeftover } from '../plane/kernelground.ts';
 import type { PlaneUnavailable } from '../plane/plane.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
+import { planeMode } from './settings.ts';
 
 const LOOPBACK = new Uint8Array([127, 0, 0, 1]);
 
@@ -17,7 +18,7 @@ export function openGround(host: Host, config: ServerConfig | ClientConfig): Ker
     return { name: 'kernel', reason: 'it cannot do client_to_client' };
   return openKernelGround({
     device: config.device,
-    mode: config.role === 'server' ? 'mp' : 'p2p',
+    mode: planeMode(config),
     ciphers: config.dataCiphers,
     openNetlink: (protocol, receiveBuffer) => host.openNetlink(protocol, receiveBuffer),
     openProbeSocket: () => {

@@ -12,6 +12,7 @@ import {
 import { NATIVE_LIMITS, NATIVE_PEERS_MAX } from '../plane/native.ts';
 import type { PlaneUnavailable } from '../plane/plane.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
+import { planeMode } from './settings.ts';
 
 export interface NativeGround {
   readonly tun: TunDevice;
@@ -37,7 +38,7 @@ export function openNative(host: Host, config: ServerConfig | ClientConfig): Nat
   if (isFailure(tun)) return { name: 'native', reason: describe(tun) };
   const isServer = config.role === 'server';
   const engine = tun.openPlane({
-    isMany: isServer,
+    isMany: planeMode(config) === 'mp',
     features: wantedFeatures(config),
     mssfix: config.mssfix,
     usesLocal: isServer,

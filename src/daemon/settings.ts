@@ -6,8 +6,9 @@ import type { ClientOptions } from '../core/clientstate.ts';
 import type { ExpectedIdentity, ExpectedName } from '../core/identity.ts';
 import { TUN_MTU_MAX } from '../core/limits.ts';
 import type { LoginOptions } from '../core/login.ts';
-import type { WantedNetwork, WantedRoute } from '../core/network.ts';
+import type { WantedAddress, WantedNetwork, WantedRoute } from '../core/network.ts';
 import { buildOptions } from '../core/options.ts';
+import { IV_PROTO_P2P } from '../core/p2p.ts';
 import {
   buildPeerInfo,
   IV_PROTO_AUTH_FAIL_TEMP,
@@ -20,7 +21,8 @@ import {
 } from '../core/peerinfo.ts';
 import type { PlaneCapabilities } from '../core/plane.ts';
 import type { ServerOptions } from '../core/server.ts';
-import type { ClientConfig, ServerConfig } from '../uci/config.ts';
+import type { PlaneMode } from '../plane/plane.ts';
+import type { ClientConfig, OwnAddress, ServerConfig } from '../uci/config.ts';
 import type { Login } from './material.ts';
 import { VERSION } from './version.ts';
 import type { WrapFiles } from './wrapfiles.ts';
@@ -69,6 +71,11 @@ function login(config: ServerConfig): LoginOptions | undefined {
   };
 }
 
+/** What a data plane is made for. */
+export function planeMode(config: ServerConfig | ClientConfig): PlaneMode {
+  return config.role === 'server' && config.mode === 'multi' ? 'mp' : 'p2p';
+}
+
 export function serverOptions(
   config: ServerConfig,
   { wrap, clientKeys }: WrapFiles,
@@ -82,14 +89,21 @@ export function serverOptions(
   ];
   const identity = expected(config);
   const logins = login(config);
+  const isP2p = config.mode === 'p2p';
   return {
     wrap,
     ...(clientKeys && { clientKeys }),
     ...(identity && { expected: identity }),
     ...(logins && { login: logins }),
     namesByLogin: config.verifyClientCert !== 'require',
+    ...(isP2p && {
+      p2p: {
+        peerInfo: peerInfoP2p(config),
+        peerIps: config.address.flatMap(({ peer }) => (peer === undefined ? [] : [peer])),
+      },
+    }),
     capabilities,
-    addresses: config.address,
+    addresses: isP2p ? [] : config.address,
     peers: config.peers.map(peer => ({
       name: peer.name,
       enabled: peer.enabled,
@@ -121,20 +135,25 @@ function redirectOption(config: ServerConfig): string {
   return `redirect-gateway def1${has(16) ? ' ipv6' : ''}${has(4) ? '' : ' !ipv4'}`;
 }
 
+function wantedAddress({ ip, bits, peer }: OwnAddress): WantedAddress {
+  return { address: { ip, bits }, ...(peer && { peer }) };
+}
+
 /** Above that of a route to a peer which the plane installs while the peer is there. */
 const COVERING_METRIC = 200;
 
-/** A server's network never changes: own addresses, and every network behind a configured peer. */
+/** A server's network never changes: own addresses, every network behind a configured peer, and its own routes. */
 function serverNetwork(config: ServerConfig, capabilities: PlaneCapabilities): WantedNetwork {
   // Also where the plane has routes of its own: without its peer a network must not be looked for elsewhere.
   const metric = capabilities.ownsPeerRoutes ? COVERING_METRIC : 0;
   const routes: WantedRoute[] = config.peers
     .filter(peer => peer.enabled)
     .flatMap(peer => peer.route.map(destination => ({ destination, metric })));
+  routes.push(...config.route.map(destination => ({ destination, metric: config.metric })));
   return {
     device: config.device,
     mtu: config.tunMtu,
-    addresses: config.address.map(address => ({ address })),
+    addresses: config.address.map(wantedAddress),
     routes,
     outside: [],
     dns: { servers: [], domains: [] },
@@ -162,6 +181,14 @@ function peerInfo(config: ClientConfig): string {
     ...(hasNcp2 ? ([['IV_NCP', '2']] as const) : []),
     ['IV_CIPHERS', ciphers.join(':')],
     ['IV_PROTO', String(IV_PROTO)],
+  ]);
+}
+
+/** What stock peers tell each other without --pull, no more. */
+function peerInfoP2p(config: ServerConfig | ClientConfig): string {
+  return buildPeerInfo([
+    ['IV_CIPHERS', config.dataCiphers.join(':')],
+    ['IV_PROTO', String(IV_PROTO_P2P)],
   ]);
 }
 
@@ -196,7 +223,8 @@ export function clientOptions(
     tunMtu: config.tunMtu,
     occ: occ(config, 'udp'),
     occTcp: occ(config, 'tcp'),
-    peerInfo: peerInfo(config),
+    peerInfo: config.mode === 'p2p' ? peerInfoP2p(config) : peerInfo(config),
+    ...(config.mode === 'p2p' && { ownAddresses: config.address.map(wantedAddress) }),
     device: config.device,
     routes: config.route,
     routeNopull: config.routeNopull,

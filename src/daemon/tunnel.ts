@@ -27,7 +27,7 @@ import type { Lifetime, Material } from './material.ts';
 import type { NativeGround } from './native.ts';
 import { createTunnelNetwork } from './network.ts';
 import type { ReloadPlan } from './reload.ts';
-import { clientOptions, serverOptions } from './settings.ts';
+import { clientOptions, planeMode, serverOptions } from './settings.ts';
 import { Sockets } from './sockets.ts';
 
 /** Packets handled in one go, so that a flood on one descriptor starves no other. */
@@ -162,7 +162,7 @@ class RunningTunnel implements Tunnel {
 
   #jsPlane(): PacketPlane {
     return createJsPlane({
-      mode: this.config.role === 'server' ? 'mp' : 'p2p',
+      mode: planeMode(this.config),
       crypto: this.#host.crypto,
       mssfix: this.config.mssfix,
       clientToClient: this.config.role === 'server' && this.config.clientToClient,
@@ -177,7 +177,7 @@ class RunningTunnel implements Tunnel {
 
   #nativePlane({ engine }: NativeGround): NativePlane {
     return new NativePlane({
-      mode: this.config.role === 'server' ? 'mp' : 'p2p',
+      mode: planeMode(this.config),
       engine,
       isThreaded: true,
       peersMax: NATIVE_PEERS_MAX,

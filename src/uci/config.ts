@@ -13,9 +13,12 @@ import type { ConfigDefaults, Draft } from './section.ts';
 import { readSection, reportUnknownSection } from './section.ts';
 import { checkAuthorities, checkPeers, checkTunnel, checkTunnels, checkUsers } from './validate.ts';
 
+import type { OwnAddress } from './values.ts';
+
 export type { Problem } from './problem.ts';
 export { formatProblem } from './problem.ts';
 export type { ConfigDefaults } from './section.ts';
+export type { OwnAddress } from './values.ts';
 
 /** A file that a tunnel needs. */
 export interface ConfigFile {
@@ -89,7 +92,11 @@ export interface TunnelConfig {
   /** 0 = leave without a notice. */
   readonly explicitExitNotify: number;
   readonly float: boolean;
-  readonly mode: 'multi';
+  readonly mode: 'multi' | 'p2p';
+  /** Networks to route into the tunnel whatever the server pushes; host bits clear. A server's in mode p2p only. */
+  readonly route: readonly Prefix[];
+  /** Of every route of the tunnel. */
+  readonly metric: number;
   /** Every file named above. */
   readonly files: readonly ConfigFile[];
 }
@@ -102,7 +109,7 @@ export interface ServerConfig extends TunnelConfig {
   /** Each makes a socket; no two of them overlap. */
   readonly proto: readonly Proto[];
   /** Own addresses with host bits: at most one IPv4 and one IPv6, at least one in all. */
-  readonly address: readonly Prefix[];
+  readonly address: readonly OwnAddress[];
   readonly verifyClientCert: 'require' | 'optional' | 'none';
   readonly auth: 'none' | 'users' | 'ubus';
   readonly authMethod?: string;
@@ -133,14 +140,12 @@ export interface ClientConfig extends TunnelConfig {
   readonly username?: string;
   readonly password?: string;
   readonly authUserPass?: string;
-  /** Networks to route into the tunnel whatever the server pushes; host bits clear. */
-  readonly route: readonly Prefix[];
+  /** As a server's in mode p2p, else none. */
+  readonly address: readonly OwnAddress[];
   readonly routeNopull: boolean;
   readonly pullDns: boolean;
   readonly redirectGateway: boolean;
   readonly killSwitch: false;
-  /** Of every route of the tunnel. */
-  readonly metric: number;
   /** Pause before a new attempt: the first one, and the most it grows to. */
   readonly connectRetry: { readonly first: number; readonly max: number };
   /** Two OpenVPN names of one thing, so always equal: how long one remote may take to answer. */

@@ -78,6 +78,7 @@ const PATH: ValueType = { kind: 'path' };
 const ADDRESS: ValueType = { kind: 'address' };
 const NETWORK: ValueType = { kind: 'network' };
 const DEVICE: ValueType = { kind: 'device' };
+const OWN_ADDRESS: ValueType = { kind: 'ownAddress' };
 const FINGERPRINT: ValueType = { kind: 'fingerprint' };
 const TLS_NAMES: ValueType = { kind: 'tlsNames' };
 const SECTION: ValueType = { kind: 'section' };
@@ -101,8 +102,8 @@ export const OPTIONS: readonly OptionRow[] = [
     }),
     option(
       'mode',
-      { kind: 'enum', words: ['multi', 'p2p'], later: ['p2p'] },
-      'Many peers, or one without a pool.',
+      words('multi', 'p2p'),
+      'Whether a server gives its clients addresses and options, or both ends are configured alike (p2p).',
       {
         default: 'multi',
       },
@@ -228,8 +229,8 @@ export const OPTIONS: readonly OptionRow[] = [
     'restart',
     option(
       'address',
-      { kind: 'ownAddress' },
-      'Own address and subnet; peers get the other addresses of it.',
+      OWN_ADDRESS,
+      'Own address and subnet; peers get the other addresses of it. In mode p2p also own address and that of the peer.',
       {
         list: true,
         required: true,
@@ -300,9 +301,20 @@ export const OPTIONS: readonly OptionRow[] = [
   ),
   ...group(
     ['client'],
+    'restart',
+    option('address', OWN_ADDRESS, 'Own address, in mode p2p: with its subnet, or with that of the peer.', {
+      list: true,
+    }),
+  ),
+  ...group(
+    BOTH,
     'live',
-    option('route', NETWORK, 'Network to reach through the tunnel.', { list: true }),
+    option('route', NETWORK, 'Network to reach through the tunnel; of a server in mode p2p.', { list: true }),
     option('metric', number(0, 4_294_967_295), 'Metric of the routes; the lower one wins.', { default: '0' }),
+  ),
+  ...group(
+    ['client'],
+    'live',
     option(
       'connect_retry',
       { kind: 'retry' },

@@ -5,9 +5,10 @@
 import type { Ip, Prefix } from '../core/address.ts';
 import { contains, formatPrefix, ipKey, network, overlaps } from '../core/address.ts';
 import type { Report } from './problem.ts';
+import { optionsOf } from './schema.ts';
 import type { Draft } from './section.ts';
 import { refuse, warn } from './section.ts';
-import { isReserved } from './values.ts';
+import { isReserved, type OwnAddress, ownAddressProblem } from './values.ts';
 
 const IPV6_MTU_MIN = 1280;
 
@@ -43,9 +44,48 @@ export function checkTunnel(report: Report, draft: Draft): void {
     refuse(report, draft, 'must not be the tunnel itself', 'bind_device');
   }
   checkIdentity(report, draft);
+  checkMode(report, draft);
   if (draft.type === 'server') checkServer(report, draft);
   else checkClient(report, draft);
 }
+
+/** Options of one mode that mean nothing in the other. */
+function checkMode(report: Report, draft: Draft): void {
+  const { type, section } = draft;
+  const mode = modeOf(draft);
+  const misplaced =
+    mode === 'p2p' ? NOT_IN_P2P[type as 'server' | 'client'] : ONLY_IN_P2P[type as 'server' | 'client'];
+  for (const [name, rule] of misplaced) {
+    // As it would be without being named.
+    const given = section.options.get(name)?.value;
+    if (given !== undefined && given !== optionsOf(type).get(name)?.default)
+      refuse(report, draft, rule, name);
+  }
+  if (mode === 'p2p' && type === 'client' && !section.options.has('address'))
+    refuse(report, draft, 'is required in mode p2p: nobody gives the client an address', 'address');
+  if (type === 'server' || mode === 'p2p') checkOwnAddresses(report, draft, mode);
+}
+
+function modeOf(draft: Draft): 'multi' | 'p2p' {
+  return draft.values.get('mode') === 'p2p' ? 'p2p' : 'multi';
+}
+
+const each = (names: string, rule: string): [string, string][] => names.split(' ').map(name => [name, rule]);
+const ONE_PEER = 'has no place in mode p2p: there is one peer';
+const NO_PUSH = 'has no place in mode p2p: nothing is pushed';
+const NO_LOGIN = 'has no place in mode p2p: the peer shows a certificate';
+const NOT_IN_P2P: Readonly<Record<'server' | 'client', readonly (readonly [string, string])[]>> = {
+  server: [
+    ...each('client_to_client duplicate_cn max_clients block_lan', ONE_PEER),
+    ...each('push_route push_dns push_domain push_option redirect_gateway', NO_PUSH),
+    ...each('auth auth_method verify_client_cert', NO_LOGIN),
+  ],
+  client: [...each('route_nopull pull_dns', NO_PUSH), ...each('username password auth_user_pass', NO_LOGIN)],
+};
+const ONLY_IN_P2P: typeof NOT_IN_P2P = {
+  server: each('route metric', 'needs mode p2p; a network behind a client stands in its peer section'),
+  client: [['address', 'needs mode p2p; else the server gives the client its address']],
+};
 
 /** Each side must be able to tell the other from anybody else. */
 function checkIdentity(report: Report, draft: Draft): void {
@@ -65,9 +105,10 @@ function checkIdentity(report: Report, draft: Draft): void {
     else if (has(other)) refuse(report, draft, `is required with ${other}`, one);
   }
   if (isServer) return;
-  const logsIn = has('username') || has('auth_user_pass');
+  const logsIn = (has('username') || has('auth_user_pass')) && modeOf(draft) !== 'p2p';
   if (!has('cert') && !has('key') && !logsIn) {
-    refuse(report, draft, 'is required, or else username and password', 'cert');
+    const instead = modeOf(draft) === 'p2p' ? '' : ', or else username and password';
+    refuse(report, draft, `is required${instead}`, 'cert');
   }
   if (has('username') !== has('password')) {
     refuse(report, draft, 'is required, too', has('username') ? 'password' : 'username');
@@ -129,7 +170,6 @@ export function checkUsers(report: Report, drafts: readonly Draft[]): void {
 }
 
 function checkServer(report: Report, draft: Draft): void {
-  checkOwnAddresses(report, draft);
   checkLogin(report, draft);
   const local = draft.values.get('local') as Ip | undefined;
   const protos = list<string>(draft, 'proto');
@@ -143,10 +183,13 @@ function checkServer(report: Report, draft: Draft): void {
   });
 }
 
-function checkOwnAddresses(report: Report, draft: Draft): void {
-  const addresses = list<Prefix>(draft, 'address');
+function checkOwnAddresses(report: Report, draft: Draft, mode: 'multi' | 'p2p'): void {
+  const addresses = list<OwnAddress>(draft, 'address');
   const families = new Set<number>();
-  addresses.forEach(({ ip }, i) => {
+  addresses.forEach((own, i) => {
+    const { ip } = own;
+    const problem = ownAddressProblem(own, mode);
+    if (problem !== undefined) refuseItem(report, draft, problem, 'address', i);
     // OpenVPN can tell a client one address of each family.
     if (families.has(ip.length))
       refuseItem(report, draft, `is a second ${familyName(ip)} subnet`, 'address', i);
@@ -295,6 +338,8 @@ export function checkPeers(report: Report, drafts: readonly Draft[]): void {
       refuse(report, draft, 'there is no such server', 'tunnel');
     } else if (server.type !== 'server') {
       refuse(report, draft, 'is a client, not a server', 'tunnel');
+    } else if (modeOf(server) === 'p2p') {
+      refuse(report, draft, 'is in mode p2p, which has no peer sections', 'tunnel');
     } else if (!server.bad) {
       const seen = taken.get(server) ?? { names: new Map(), addresses: new Map(), routes: new Map() };
       taken.set(server, seen);

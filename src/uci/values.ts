@@ -9,6 +9,11 @@ import { CIPHER_KEY_LENGTH } from '../core/crypto.ts';
 import type { ValueType } from './schema.ts';
 import { encodeUtf8 } from './text.ts';
 
+/** An own address with its prefix length, or (in mode p2p) with the address of the peer. */
+export interface OwnAddress extends Prefix {
+  readonly peer?: Ip;
+}
+
 export type Reading = { readonly value: unknown } | { readonly rule: string };
 
 export const NOT_YET = 'not supported yet';
@@ -199,24 +204,44 @@ function broadcast(base: Ip, bits: number): Ip {
   return base.map((byte, i) => byte | (0xff >> Math.min(8, Math.max(0, bits - 8 * i))));
 }
 
+/** What either mode takes; `ownAddressProblem` knows the rest. */
 function readOwnAddress(text: string): Reading {
+  const words = text.trim().split(/[ \t]+/);
+  if (words.length === 2) return readPair(words[0]!, words[1]!);
   const prefix = text.includes('/') ? parsePrefix(text) : undefined;
   if (prefix === undefined || !isHostAddress(prefix.ip) || isMapped(prefix.ip)) {
     return { rule: 'must be an address with its prefix length, such as 10.8.0.1/24 or fd42:8::1/64' };
   }
-  const four = prefix.ip.length === 4;
-  // Clients of OpenVPN take IPv6 prefixes of 64 to 124 bits; an IPv4 /31 leaves nobody to talk to.
-  if (four && (prefix.bits < 8 || prefix.bits > 30)) {
-    return { rule: 'must be a subnet of /8 to /30, with room for peers' };
-  }
-  if (!four && (prefix.bits < 64 || prefix.bits > 124)) return { rule: 'must be a subnet of /64 to /124' };
-  if (isReserved(prefix, prefix.ip)) {
-    const own = prefix.ip.slice();
-    own.set(network(prefix).ip);
-    own[own.length - 1]! |= 1;
-    return { rule: `must be an address of its subnet, such as ${formatIp(own)}/${prefix.bits}` };
-  }
   return { value: prefix };
+}
+
+/** Own address and the peer's, as OpenVPN's ifconfig in topology p2p. */
+function readPair(first: string, second: string): Reading {
+  const [own, peer] = [first, second].map(plainIp);
+  if (!own || !peer || ![own, peer].every(isHostAddress) || own.length !== peer.length || sameIp(own, peer)) {
+    return { rule: 'must be two addresses, the own one and that of the peer, such as 10.9.0.1 10.9.0.2' };
+  }
+  return { value: { ip: own, bits: own.length * 8, peer } };
+}
+
+/** Why an own address cannot be used in a mode: the rule it breaks. */
+export function ownAddressProblem({ ip, bits, peer }: OwnAddress, mode: 'multi' | 'p2p'): string | undefined {
+  const four = ip.length === 4;
+  if (peer !== undefined) {
+    return mode === 'p2p'
+      ? undefined
+      : 'must be an address with its prefix length; one with that of a peer is for mode p2p';
+  }
+  // Clients of OpenVPN take IPv6 prefixes of 64 to 124 bits; of an IPv4 /31 nothing is left to give away.
+  const [least, most] = mode === 'p2p' ? (four ? [8, 31] : [64, 127]) : four ? [8, 30] : [64, 124];
+  if (bits < least || bits > most)
+    return `must be a subnet of /${least} to /${most}${mode === 'multi' && four ? ', with room for peers' : ''}`;
+  const prefix = { ip, bits };
+  if (bits === ip.length * 8 - 1 || !isReserved(prefix, ip)) return undefined;
+  const own = ip.slice();
+  own.set(network(prefix).ip);
+  own[own.length - 1]! |= 1;
+  return `must be an address of its subnet, such as ${formatIp(own)}/${bits}`;
 }
 
 function readRemote(text: string): Reading {

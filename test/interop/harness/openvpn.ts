@@ -62,6 +62,26 @@ export const STOCK_CLIENT: readonly string[] = [
   'connect-retry 1 2',
 ];
 
+/** The same addresses without a push: `--mode p2p` with TLS. */
+export const STOCK_PEER_SERVER: readonly string[] = [
+  'port 1194',
+  'tls-server',
+  'dh none',
+  'ifconfig 10.8.0.1 10.8.0.2',
+  'ifconfig-ipv6 fd42:8::1/64 fd42:8::2',
+  'keepalive 10 60',
+];
+
+export const STOCK_PEER_CLIENT: readonly string[] = [
+  'tls-client',
+  'nobind',
+  'remote-cert-tls server',
+  'connect-retry 1 2',
+  'ifconfig 10.8.0.2 10.8.0.1',
+  'ifconfig-ipv6 fd42:8::2/64 fd42:8::1',
+  'keepalive 10 60',
+];
+
 function configuration(options: StockOptions): string {
   const { ca, cert, key } = options.identity;
   // Without a certificate the paths are empty.

@@ -4,7 +4,16 @@
 
 import type { Namespace, Wire } from './namespace.ts';
 import { hasTcpPort, hasUdpPort } from './namespace.ts';
-import { isStock, STOCK_CLIENT, STOCK_SERVER, type Stock, startStock, UP } from './openvpn.ts';
+import {
+  isStock,
+  STOCK_CLIENT,
+  STOCK_PEER_CLIENT,
+  STOCK_PEER_SERVER,
+  STOCK_SERVER,
+  type Stock,
+  startStock,
+  UP,
+} from './openvpn.ts';
 import { type Options, Ovpnd, type RunOptions, type Runtime, type Section } from './ovpnd.ts';
 import type { Identity, Pki, V2Keys } from './pki.ts';
 import type { Process } from './process.ts';
@@ -26,6 +35,8 @@ export interface Agreement {
   readonly family?: 4 | 6;
   /** Default udp. */
   readonly transport?: 'udp' | 'tcp';
+  /** Nothing is pushed. IPv4 as a pair of addresses. */
+  readonly mode?: 'p2p';
 }
 
 /** `udp4`, as both write it. */
@@ -84,6 +95,7 @@ function uciOptions(pki: Pki, agreement: Agreement, role: 'server' | 'client', e
     tls_crypt: wrap === 'tls-crypt' ? key : undefined,
     tls_crypt_v2: wrap === 'tls-crypt-v2' ? { ...pki.v2, ...extra.v2 }[role] : undefined,
     log_level: process.env.OVPND_TEST_LOG,
+    mode: agreement.mode,
   };
 }
 
@@ -92,7 +104,7 @@ export function serverSections(pki: Pki, agreement: Agreement, extra: Extra): Se
     ...uciOptions(pki, agreement, 'server', { identity: pki.server, ...extra }),
     port: '1194',
     proto: [protoOf(agreement)],
-    address: ['10.8.0.1/24', 'fd42:8::1/64'],
+    address: [agreement.mode === 'p2p' ? '10.8.0.1 10.8.0.2' : '10.8.0.1/24', 'fd42:8::1/64'],
     ...extra.options,
   };
   return [{ type: 'server', name: 'home', options }, ...(extra.sections ?? [])];
@@ -108,6 +120,7 @@ export function clientSections(
   const options: Options = {
     ...uciOptions(pki, agreement, 'client', { identity: pki.clients[number]!, ...extra }),
     remote: [`${remote} 1194 ${protoOf(agreement)}`],
+    address: agreement.mode === 'p2p' ? ['10.8.0.2 10.8.0.1', 'fd42:8::2/64'] : undefined,
     ...extra.options,
   };
   return [{ type: 'client', name: 'office', options }, ...(extra.sections ?? [])];
@@ -123,7 +136,9 @@ export async function startServer(
   extra: Extra = {},
 ): Promise<End> {
   if (isStock(kind)) {
-    const lines = [...STOCK_SERVER, ...stockLines(pki, agreement, 'server', extra), ...(extra.lines ?? [])];
+    const isP2p = agreement.mode === 'p2p';
+    const base = isP2p ? STOCK_PEER_SERVER : STOCK_SERVER;
+    const lines = [...base, ...stockLines(pki, agreement, 'server', extra), ...(extra.lines ?? [])];
     const identity = extra.identity ?? pki.server;
     const process = startStock(world, namespace, {
       kind,
@@ -131,7 +146,9 @@ export async function startServer(
       identity,
       lines,
     });
-    await process.line(UP);
+    // Without a peer it is never complete.
+    if (isP2p) await listening(world, namespace, process, agreement.transport);
+    else await process.line(UP);
     return { kind, process, device: 'tun0' };
   }
   const sections = serverSections(pki, agreement, extra);
@@ -166,7 +183,7 @@ export function startClient(
   if (isStock(kind)) {
     const address = `remote ${remote} 1194`;
     const lines = [
-      ...STOCK_CLIENT,
+      ...(agreement.mode === 'p2p' ? STOCK_PEER_CLIENT : STOCK_CLIENT),
       address,
       ...stockLines(pki, agreement, 'client', extra),
       ...(extra.lines ?? []),

@@ -72,8 +72,8 @@ export function describeEnds(ends: Ends): string {
 }
 
 export function worksRow(ends: Ends, agreement: Agreement): Row {
-  const { cipher, wrap, tls, family, transport } = agreement;
-  const terms = [cipher, wrap, tls && `TLS ${tls}`, family && `${transport ?? 'udp'}${family}`].filter(
+  const { cipher, wrap, tls, family, transport, mode } = agreement;
+  const terms = [mode, cipher, wrap, tls && `TLS ${tls}`, family && `${transport ?? 'udp'}${family}`].filter(
     term => term !== undefined,
   );
   return {

@@ -34,7 +34,7 @@ const VALUES: Readonly<Record<string, Values>> = {
   enabled: BOOLS,
   device: { yes: ['ov0', 'a.b_c-d', 'x'.repeat(15)], no: ['x'.repeat(16), 'a/b', '.', '..', 'a b'] },
   data_plane: { yes: ['auto', 'kernel', 'native', 'js'], no: ['dco', 'AUTO'] },
-  mode: { yes: ['multi'], no: ['p2p', 'tap'] },
+  mode: { yes: ['multi', 'p2p'], no: ['server', 'tap'] },
   tun_mtu: { yes: ['576', '1500', '65000'], no: ['575', '65001', '1e3'] },
   log_level: { yes: ['error', 'warn', 'info', 'debug'], no: ['3', 'verbose'] },
   reneg_sec: { yes: ['0', '3600', '604800'], no: ['604801', '-1', '1h'] },
@@ -85,6 +85,7 @@ const VALUES: Readonly<Record<string, Values>> = {
       '10.8.0.255/24',
       '10.8.0.1',
       '10.8.0.1/31',
+      '10.8.0.1 10.8.0.2',
       '10.8.0.1/7',
       '127.0.0.1/8',
       '224.0.0.1/24',
@@ -97,6 +98,31 @@ const VALUES: Readonly<Record<string, Values>> = {
       '::1/64',
       '::ffff:10.8.0.1/120',
       'x/24',
+    ],
+  },
+  'client.address': {
+    yes: [
+      '10.9.0.2/30',
+      '10.9.0.0/31',
+      '10.9.0.1/31',
+      'fd42:9::1/64',
+      'fd42:9::/127',
+      '10.9.0.1 10.9.0.2',
+      'fd42::1\tfd43::1',
+    ],
+    no: [
+      '10.9.0.0/30',
+      '10.9.0.1/32',
+      '10.9.0.1',
+      'fd42:9::1/128',
+      'fd42:9::1/63',
+      '10.9.0.1 10.9.0.1',
+      '10.9.0.1 fd42::1',
+      '10.9.0.1 10.9.0.2 10.9.0.3',
+      '10.9.0.1/24 10.9.0.2',
+      '10.9.0.1 127.0.0.1',
+      '10.9.0.1 255.255.255.252',
+      'a b',
     ],
   },
   client_to_client: BOOLS,
@@ -201,6 +227,9 @@ const NEEDS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   auth_method: { auth: 'ubus' },
   username: { password: 'x' },
   password: { username: 'x' },
+  'server.route': { mode: 'p2p' },
+  'server.metric': { mode: 'p2p' },
+  'client.address': { mode: 'p2p' },
 };
 
 /** The rules that a section with this value breaks. */
@@ -209,7 +238,9 @@ function rules(row: OptionRow, type: SectionType, value: string): string[] {
   // What asks for more than the value alone.
   if (row.name === 'auth' && value === 'ubus') options.auth_method = 'a b';
   if (row.name === 'verify_client_cert' && value !== 'require') options.auth = 'users';
-  for (const [name, text] of Object.entries(NEEDS[row.name] ?? {})) options[name] ??= text;
+  const needs = NEEDS[`${type}.${row.name}`] ?? NEEDS[row.name] ?? {};
+  for (const [name, text] of Object.entries(needs)) options[name] ??= text;
+  if (type === 'client' && value === 'p2p') options.address = '10.9.0.2/30';
   const auth = type === 'user' ? { auth: 'users' } : {};
   const server = section('server', 's', { ...BASE.server, ...auth });
   const both = `${server}\tlist address 'fd42:8::1/64'\n`;

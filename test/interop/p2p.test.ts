@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mode p2p against stock OpenVPN's --mode p2p with TLS, in both roles: no push, addresses at both ends.
+
+import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
+import { isStock } from './harness/openvpn.ts';
+import { peerNames } from './harness/peers.ts';
+import { ping, reach } from './harness/ping.ts';
+import { pki } from './harness/pki.ts';
+import { type Row, table } from './harness/rows.ts';
+import {
+  type Agreement,
+  type Ends,
+  type Extra,
+  runtimesOf,
+  SERVER4,
+  startClient,
+  startServer,
+} from './harness/tunnel.ts';
+import { describeEnds, up, worksRow } from './harness/works.ts';
+
+const OURS_THEIRS: Ends = { server: 'quickjs', client: 'openvpn' };
+const THEIRS_OURS: Ends = { server: 'openvpn', client: 'quickjs' };
+const OURS_OURS: Ends = { server: 'quickjs', client: 'quickjs' };
+const PAIRS: readonly Ends[] = [OURS_THEIRS, THEIRS_OURS, OURS_OURS];
+const P2P: Agreement = { mode: 'p2p', wrap: 'tls-crypt' };
+
+table('mode p2p', { atOnce: 5 }, [
+  ...PAIRS.flatMap(ends => [
+    worksRow(ends, { mode: 'p2p', cipher: 'AES-256-GCM', wrap: 'none', tls: '1.3', family: 4 }),
+    worksRow(ends, { mode: 'p2p', cipher: 'CHACHA20-POLY1305', wrap: 'tls-crypt', tls: '1.2', family: 6 }),
+    worksRow(ends, { mode: 'p2p', cipher: 'AES-128-GCM', wrap: 'tls-auth', family: 4, transport: 'tcp' }),
+  ]),
+]);
+
+const EVERY_FIVE: Extra = { options: { reneg_sec: '5' }, lines: ['reneg-sec 5 5'] };
+/** A side that never starts one itself. */
+const NEVER: Extra = { options: { reneg_sec: '0' }, lines: ['reneg-sec 0'] };
+const COUNT = 900;
+
+function renegotiation(ends: Ends, starter: 'server' | 'client', agreement: Agreement): Row {
+  return {
+    title: `${describeEnds(ends)}: renegotiation every 5 s, started by the ${starter}, ${agreement.transport ?? 'udp'}`,
+    runtimes: runtimesOf(ends),
+    body: async world => {
+      const extra = {
+        server: starter === 'server' ? EVERY_FIVE : NEVER,
+        client: starter === 'client' ? EVERY_FIVE : NEVER,
+      };
+      const { wire, server, client } = await up(world, ends, agreement, extra);
+      const all = await Promise.all([
+        ping(wire.left, '10.8.0.2', { count: COUNT, intervalS: 0.02 }),
+        ping(wire.right, SERVER4, { count: COUNT, intervalS: 0.02, size: 700 }),
+      ]);
+      deepStrictEqual(all, [
+        { sent: COUNT, received: COUNT },
+        { sent: COUNT, received: COUNT },
+      ]);
+      for (const { kind, process } of [server, client]) {
+        if (!isStock(kind)) continue;
+        ok(process.count(/Control Channel: TLS/) >= 3, 'renegotiated');
+        ok(process.find(/SIGUSR1|Inactivity timeout|Connection reset/) === undefined, 'it reconnected');
+      }
+    },
+  };
+}
+
+table('mode p2p, renegotiation under a steady ping', { atOnce: 4 }, [
+  renegotiation(OURS_THEIRS, 'server', P2P),
+  renegotiation(OURS_THEIRS, 'client', { ...P2P, transport: 'tcp' }),
+  renegotiation(THEIRS_OURS, 'server', { ...P2P, transport: 'tcp' }),
+  renegotiation(THEIRS_OURS, 'client', P2P),
+]);
+
+/** Finds out in seconds that the other end is gone. */
+const QUICK: Extra = {
+  options: { keepalive: '1 4' },
+  lines: ['keepalive 1 4', 'explicit-exit-notify 1'],
+};
+
+function killed(ends: Ends, which: 'server' | 'client'): Row {
+  return {
+    title: `${describeEnds(ends)}: the ${which} is killed and started again`,
+    runtimes: runtimesOf(ends),
+    body: async world => {
+      const keys = await pki();
+      const { wire, server, client } = await up(world, ends, P2P, { server: QUICK, client: QUICK });
+      if (which === 'server') {
+        await server.process.kill();
+        await startServer(world, wire.left, keys, ends.server, P2P, QUICK);
+      } else {
+        await client.process.kill();
+        startClient(world, wire, keys, ends.client, P2P, QUICK);
+      }
+      await reach(world, wire.right, SERVER4, 30_000);
+    },
+  };
+}
+
+function leaves(ends: Ends, which: 'server' | 'client'): Row {
+  const [leaving, staying] =
+    which === 'server' ? (['server', 'client'] as const) : (['client', 'server'] as const);
+  return {
+    title: `${describeEnds(ends)}: the ${which} leaves, and the other end knows at once`,
+    runtimes: runtimesOf(ends),
+    body: async world => {
+      const tunnel = await up(world, ends, P2P, {
+        server: { lines: QUICK.lines! },
+        client: { lines: QUICK.lines! },
+      });
+      await tunnel[leaving].process.stop();
+      await tunnel[staying].process.line(/remote-exit|: left$|the server left/, 2500);
+    },
+  };
+}
+
+table('mode p2p: ends that die or leave', { atOnce: 5 }, [
+  killed(OURS_THEIRS, 'server'),
+  killed(OURS_THEIRS, 'client'),
+  killed(THEIRS_OURS, 'server'),
+  killed(THEIRS_OURS, 'client'),
+  ...PAIRS.flatMap(ends => [leaves(ends, 'server'), leaves(ends, 'client')]),
+]);
+
+const routes: Row = {
+  title: 'a /31 at both ends, routes, status, and nothing left at exit',
+  runtimes: ['quickjs', 'openvpn'],
+  body: async world => {
+    const keys = await pki();
+    const wire = await world.pair();
+    const before = await wire.left.snapshot();
+    const server = await startServer(world, wire.left, keys, 'quickjs', P2P, {
+      options: { address: ['10.8.0.1/31', 'fd42:8::1/127'], route: ['192.168.77.0/24'], metric: '7' },
+    });
+    startClient(world, wire, keys, 'quickjs', P2P, {
+      options: { address: ['10.8.0.0/31', 'fd42:8::/127'], route: ['fd00:77::/64'] },
+    });
+    await reach(world, wire.right, SERVER4);
+    await reach(world, wire.left, 'fd42:8::');
+    const show = (...words: string[]): Promise<string> => wire.left.run(['ip', ...words]);
+    match(await show('route', 'show', '192.168.77.0/24'), /dev ov-home.* metric 7/);
+    match(await wire.right.run(['ip', '-6', 'route', 'show', 'fd00:77::/64']), /dev ov-office/);
+    deepStrictEqual(await peerNames(server.ovpnd!), ['client0']);
+    strictEqual((await server.process.stop()).code, 0);
+    strictEqual(await wire.left.snapshot(), before);
+  },
+};
+
+function mismatch(title: string, server: Agreement, client: Agreement, ends: Ends, said: RegExp): Row {
+  return {
+    title: `${describeEnds(ends)}: ${title}`,
+    runtimes: runtimesOf(ends),
+    body: async world => {
+      const keys = await pki();
+      const wire = await world.pair();
+      const ours = await startServer(world, wire.left, keys, ends.server, server);
+      const theirs = startClient(world, wire, keys, ends.client, client);
+      await (ends.server === 'openvpn' ? theirs : ours).process.line(said, 15_000);
+    },
+  };
+}
+
+const MULTI: Agreement = { wrap: 'tls-crypt' };
+
+table('mode p2p: what both ends must agree on', { atOnce: 5 }, [
+  routes,
+  mismatch('a client that pulls', P2P, MULTI, OURS_THEIRS, /asks for options to be pushed/),
+  mismatch('a server for many', MULTI, P2P, THEIRS_OURS, /no common data cipher: .*is it in mode p2p/),
+  mismatch(
+    'no common cipher',
+    { ...P2P, cipher: 'AES-128-GCM' },
+    { ...P2P, cipher: 'AES-256-GCM' },
+    OURS_THEIRS,
+    /no common data cipher: the peer offers AES-256-GCM, data_ciphers has AES-128-GCM/,
+  ),
+]);
