@@ -43,11 +43,13 @@ export function identify(state: ServerState, key: KeyState): Identity | Refusal 
   const certificate = key.tls.peerCertificate();
   const { namesByLogin, p2p, peers } = state.options;
   const commonName = certificate?.commonName || (namesByLogin ? (key.remote?.username ?? '') : '');
+  const fingerprint = certificate?.fingerprint;
   // There is but one: it needs no name to be told from others.
-  if (p2p !== undefined) return { name: printable(commonName) || 'peer', commonName, fixed: undefined };
+  if (p2p !== undefined)
+    return { name: printable(commonName) || 'peer', commonName, fingerprint, fixed: undefined };
   if (commonName === '') return { reason: 'its certificate has no common name', text: 'AUTH_FAILED' };
   const fixed = peers.find(peer => peer.commonName === commonName);
-  if (fixed?.fingerprint !== undefined && fixed.fingerprint !== certificate?.fingerprint) {
+  if (fixed?.fingerprint !== undefined && fixed.fingerprint !== fingerprint) {
     return {
       reason: `its certificate is not the one of peer '${fixed.name}' (fingerprint)`,
       text: 'AUTH_FAILED',
@@ -57,7 +59,7 @@ export function identify(state: ServerState, key: KeyState): Identity | Refusal 
     return { reason: `peer '${fixed.name}' is disabled`, text: 'AUTH_FAILED,disabled by the administrator' };
   }
   const name = fixed?.name ?? printable(commonName);
-  return { name, commonName, fingerprint: certificate?.fingerprint, fixed };
+  return { name, commonName, fingerprint, fixed };
 }
 
 /** What the client's peer info lets us choose, and tell it. */

@@ -9,8 +9,9 @@ import type { Path } from '../../src/core/address.ts';
 import { concat } from '../../src/core/bytes.ts';
 import type { Event, LoginRefusal } from '../../src/core/event.ts';
 import { AUTH_WAITING_MAX, HANDSHAKES_MAX } from '../../src/core/limits.ts';
-import { OCC_EXIT_PAYLOAD } from '../../src/core/options.ts';
-import { DEL_REASONS, type PlaneCommand } from '../../src/core/plane.ts';
+import { IV_PROTO_P2P } from '../../src/core/p2p.ts';
+import type { PlaneCommand } from '../../src/core/plane.ts';
+import type { ServerOptions } from '../../src/core/server.ts';
 import { renegotiate, sendText } from '../../src/core/session.ts';
 import { noWrap, tlsAuthKeys, tlsCryptKeys, type WrapKeys } from '../../src/core/wrap.ts';
 import {
@@ -23,6 +24,7 @@ import {
 } from '../unit/core/bench.ts';
 import { type FakeTls, fakeTls } from '../unit/core/fake-tls.ts';
 import { clientHand, converse, type Hand, PUSH, pathOf, peerInfo, serve } from '../unit/core/hand.ts';
+import { type Edit, type Move, moves } from './coremoves.ts';
 
 const KEY = Uint8Array.from({ length: 256 }, (_, i) => (i * 13 + 7) & 255);
 const WRAPS: readonly { readonly client: WrapKeys; readonly server: WrapKeys }[] = [
@@ -32,139 +34,6 @@ const WRAPS: readonly { readonly client: WrapKeys; readonly server: WrapKeys }[]
 ];
 const MAX_CLIENTS = 3;
 const HANDS = 5;
-
-interface Edit {
-  readonly at: number;
-  readonly how: 'flip' | 'cut' | 'grow' | 'join';
-  readonly byte: number;
-}
-
-/** What happens next; numbers are taken modulo what there is. */
-type Move =
-  | { readonly kind: 'talk'; readonly who: number }
-  | { readonly kind: 'open'; readonly who: number; readonly proto: number }
-  | { readonly kind: 'say'; readonly who: number; readonly text: string }
-  | { readonly kind: 'raw'; readonly who: number; readonly bytes: Uint8Array }
-  | { readonly kind: 'rekey'; readonly who: number }
-  | {
-      readonly kind: 'replay';
-      readonly which: number;
-      readonly from: number;
-      readonly edits: readonly Edit[];
-    }
-  | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly from: number }
-  | { readonly kind: 'pass'; readonly ms: number }
-  | { readonly kind: 'event'; readonly event: Event }
-  | { readonly kind: 'refuse' }
-  /** A login is answered: which question, and how. */
-  | { readonly kind: 'answer'; readonly which: number; readonly refused?: LoginRefusal }
-  /** New options: what each user logs in with. */
-  | { readonly kind: 'users'; readonly stamps: Readonly<Record<string, string>> }
-  | { readonly kind: 'tls'; readonly who: number };
-
-const small = fc.nat({ max: 7 });
-const peerId = fc.constantFrom(0, 0, 1, 2, 5, 5, 7);
-const text = fc.oneof(
-  fc.constantFrom(PUSH, 'PUSH_REQUEST', 'EXIT', 'RESTART', 'RESTART,[N]', 'AUTH_FAILED', 'HALT', 'INFO,x'),
-  fc.constantFrom('AUTH_FAILED,TEMP[backoff 3,advance no]:x', 'AUTH_PENDING,timeout 0', 'AUTH_PENDING'),
-  fc.constantFrom(
-    `${PUSH},push-continuation 2`,
-    'PUSH_REPLY,compress lzo',
-    PUSH.replace('peer-id 5', 'verb 3'),
-  ),
-  fc.string({ unit: 'binary', maxLength: 40 }),
-);
-const edit: fc.Arbitrary<Edit> = fc.record({
-  at: fc.nat(),
-  how: fc.constantFrom('flip', 'cut', 'grow', 'join'),
-  byte: fc.integer({ min: 1, max: 255 }),
-});
-const path: fc.Arbitrary<Path> = small.map(host => pathOf(host + 1));
-const notice = fc.oneof(
-  fc.record({
-    kind: fc.constant('peerDeleted' as const),
-    peerId,
-    reason: fc.constantFrom(...DEL_REASONS),
-  }),
-  fc.record({ kind: fc.constant('peerFloated' as const), peerId, path }),
-  fc.record({
-    kind: fc.constantFrom('keyExhausted' as const, 'keyExpiring' as const),
-    peerId,
-    keyId: small,
-  }),
-);
-const event: fc.Arbitrary<Event> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('planeNotice' as const), notice }) },
-  { weight: 2, arbitrary: fc.constant({ kind: 'tick' as const }) },
-  fc.record({
-    kind: fc.constant('inner' as const),
-    peerId,
-    payload: fc.constantFrom(OCC_EXIT_PAYLOAD, new Uint8Array(0), new Uint8Array(20)),
-  }),
-  fc.record({
-    kind: fc.constant('command' as const),
-    command: fc.constantFrom('disconnect' as const, 'renegotiate' as const),
-    peer: fc.constantFrom('c0', 'c1', 'nobody'),
-  }),
-  small.map(socket => ({
-    kind: 'streamClosed' as const,
-    path: { ...pathOf(socket + 1), socket, tcp: true },
-    reason: 'closed',
-    ...(socket % 2 === 0 && { drop: 'record-length' as const }),
-  })),
-  fc.constantFrom<Event>(
-    { kind: 'shutdown' },
-    { kind: 'resolved', addresses: [] },
-    { kind: 'resolved', addresses: [ip('192.0.2.5'), ip('fd00::5')] },
-    { kind: 'resolveFailed', reason: 'no' },
-    { kind: 'socketOpened', socket: 9 },
-    { kind: 'socketFailed', reason: 'no' },
-  ),
-);
-const bytes = fc.uint8Array({ maxLength: 120 });
-const proto = fc.constantFrom(142, 134, 398, 2, 0, 8);
-const refused = fc.record(
-  { reason: fc.constant('no'), words: fc.string({ maxLength: 20 }), retryS: small },
-  { requiredKeys: ['reason'] },
-);
-const move: fc.Arbitrary<Move> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('talk' as const), who: small }) },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant('open' as const), who: small, proto }) },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('say' as const), who: small, text }) },
-  fc.record({ kind: fc.constant('raw' as const), who: small, bytes }),
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('rekey' as const), who: small }) },
-  {
-    weight: 8,
-    arbitrary: fc.record({
-      kind: fc.constant('replay' as const),
-      which: fc.nat(),
-      from: small,
-      edits: fc.array(edit, { maxLength: 3 }),
-    }),
-  },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('bytes' as const), bytes, from: small }) },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      kind: fc.constant('pass' as const),
-      ms: fc.oneof(fc.nat({ max: 3000 }), fc.nat({ max: 100_000 }), fc.nat({ max: 4_000_000 })),
-    }),
-  },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('event' as const), event }) },
-  fc.constant({ kind: 'refuse' as const }),
-  {
-    weight: 6,
-    arbitrary: fc.record(
-      { kind: fc.constant('answer' as const), which: small, refused },
-      { requiredKeys: ['kind', 'which'] },
-    ),
-  },
-  fc.record({
-    kind: fc.constant('users' as const),
-    stamps: fc.dictionary(fc.constantFrom('u0', 'u1', 'u2'), fc.constantFrom('a', 'b')),
-  }),
-  fc.record({ kind: fc.constant('tls' as const), who: small }),
-);
 
 function bend(packet: Uint8Array, other: Uint8Array, edits: readonly Edit[]): Uint8Array {
   let out: Uint8Array = packet.slice();
@@ -184,10 +53,12 @@ abstract class Arena<B extends Bench> {
   readonly tls: FakeTls;
   readonly hands: Hand[] = [];
   readonly packets: Uint8Array[] = [];
+  readonly isP2p: boolean;
 
-  constructor(bench: B, tls: FakeTls) {
+  constructor(bench: B, tls: FakeTls, isP2p: boolean) {
     this.bench = bench;
     this.tls = tls;
+    this.isP2p = isP2p;
   }
 
   abstract open(who: number, proto: number): void;
@@ -255,7 +126,8 @@ abstract class Arena<B extends Bench> {
     }
   }
 
-  #event(event: Event): void {
+  #event(given: Event): void {
+    const event = this.#aimed(given);
     if (event.kind === 'planeNotice' && event.notice.kind === 'peerDeleted') {
       const { peerId, reason } = event.notice;
       // The plane says so of what it had; its echoes of our own commands may come at any time.
@@ -263,6 +135,15 @@ abstract class Arena<B extends Bench> {
       if (!isEcho && !this.bench.plane.peers.delete(peerId)) return;
     }
     this.bench.step(event);
+  }
+
+  /** In mode p2p no peer-id can be foreseen: number 5 stands for the one there is. */
+  #aimed(event: Event): Event {
+    const [only] = this.bench.plane.peers.keys();
+    if (!this.isP2p || only === undefined) return event;
+    if (event.kind === 'inner' && event.peerId === 5) return { ...event, peerId: only };
+    if (event.kind !== 'planeNotice' || event.notice.peerId !== 5) return event;
+    return { ...event, notice: { ...event.notice, peerId: only } };
   }
 
   #converse(hand: Hand): void {
@@ -277,6 +158,8 @@ abstract class Arena<B extends Bench> {
   }
 }
 
+type Mode = 'plain' | 'login' | 'p2p';
+
 class ServerArena extends Arena<ServerBench> {
   readonly #wrap: WrapKeys;
   readonly #hasLogin: boolean;
@@ -284,13 +167,17 @@ class ServerArena extends Arena<ServerBench> {
   readonly #accepted = new Set<string>();
   #token = 'SESS_ID_AT_x';
 
-  constructor(wrap: { client: WrapKeys; server: WrapKeys }, renegS: number, hasLogin: boolean) {
+  constructor(wrap: { client: WrapKeys; server: WrapKeys }, renegS: number, mode: Mode) {
     const tls = fakeTls({ role: 'server', commonName: 'server' });
-    const login = hasLogin ? { login: { users: new Map([['u0', 'a']]) } } : {};
-    const options = { wrap: wrap.server, maxClients: MAX_CLIENTS, renegS, handWindowS: 10, ...login };
-    super(serverBench(tls, options), tls);
+    const more: Record<Mode, Partial<ServerOptions>> = {
+      plain: { maxClients: MAX_CLIENTS },
+      login: { maxClients: MAX_CLIENTS, login: { users: new Map([['u0', 'a']]) } },
+      p2p: { maxClients: 1, p2p: { peerInfo: peerInfo(IV_PROTO_P2P), peerIps: [] }, addresses: [] },
+    };
+    const options = { wrap: wrap.server, renegS, handWindowS: 10, ...more[mode] };
+    super(serverBench(tls, options), tls, mode === 'p2p');
     this.#wrap = wrap.client;
-    this.#hasLogin = hasLogin;
+    this.#hasLogin = mode === 'login';
   }
 
   open(who: number, proto: number): void {
@@ -327,7 +214,8 @@ class ServerArena extends Arena<ServerBench> {
   check(): void {
     const { peers, byId } = this.bench.state;
     ok(peers.size <= HANDSHAKES_MAX + MAX_CLIENTS);
-    ok(byId.size <= MAX_CLIENTS);
+    ok(byId.size <= (this.isP2p ? 1 : MAX_CLIENTS));
+    ok(!this.isP2p || this.bench.plane.peers.size <= 1);
     const all = new Set(peers.values());
     for (const [peerId, peer] of byId) {
       ok(all.has(peer), 'a connected peer that nobody finds');
@@ -335,7 +223,7 @@ class ServerArena extends Arena<ServerBench> {
     }
     const addresses = [...byId.values()].flatMap(peer => peer.vpnIps.map(String));
     equal(new Set(addresses).size, addresses.length);
-    equal(this.bench.state.pools[0]!.used.size, addresses.length);
+    equal(this.bench.state.pools[0]?.used.size ?? 0, addresses.length);
     ok(this.bench.state.logins.size <= AUTH_WAITING_MAX);
     for (const { username, stamp, token } of this.#hasLogin ? byId.values() : []) {
       ok(this.#accepted.has(`${username} ${stamp}`), 'in without an answer');
@@ -352,14 +240,17 @@ class ServerArena extends Arena<ServerBench> {
 class ClientArena extends Arena<ClientBench> {
   readonly #wrap: WrapKeys;
 
-  constructor(wrap: { client: WrapKeys; server: WrapKeys }, renegS: number) {
+  constructor(wrap: { client: WrapKeys; server: WrapKeys }, renegS: number, isP2p: boolean) {
     const tls = fakeTls({ role: 'client', commonName: 'us' });
     const remotes = ['192.0.2.1', 'vpn.example', 'fd00::1'].map(host => ({
       host,
       port: 1194,
       family: 0 as const,
     }));
-    super(clientBench(tls, { wrap: wrap.client, remotes, renegS, handWindowS: 10, pollTimeoutS: 5 }), tls);
+    const own = { address: { ip: ip('10.9.0.2'), bits: 30 } };
+    const mode = isP2p ? { ownAddresses: [own], peerInfo: peerInfo(IV_PROTO_P2P) } : {};
+    const options = { wrap: wrap.client, remotes, renegS, handWindowS: 10, pollTimeoutS: 5, ...mode };
+    super(clientBench(tls, options), tls, isP2p);
     this.#wrap = wrap.server;
     this.bench.step({ kind: 'start' });
   }
@@ -370,7 +261,7 @@ class ClientArena extends Arena<ClientBench> {
     if (bench.state.phase === 'resolving') bench.step({ kind: 'resolved', addresses: [ip('192.0.2.7')] });
     if (bench.state.phase !== 'opening') return;
     bench.sent.length = 0;
-    this.adopt(serve(bench, { wrap: this.#wrap }, who + 1));
+    this.adopt(serve(bench, { wrap: this.#wrap, peerInfo: this.isP2p ? peerInfo(proto) : '' }, who + 1));
     if (proto === 0) return;
     this.do({ kind: 'talk', who: this.hands.length - 1 });
     this.do({ kind: 'say', who: this.hands.length - 1, text: PUSH });
@@ -405,26 +296,38 @@ function run(arena: Arena<Bench>, moves: readonly Move[]): void {
   ok(arena.bench.isOver, 'it does not end');
 }
 
-const moves = fc.array(move, { maxLength: 60, size: 'max' });
 const wrap = fc.constantFrom(...WRAPS);
 const renegS = fc.constantFrom(0, 5, 3600);
 
-const PROPERTIES: Record<string, fc.IPropertyWithHooks<[WrapPair, number, Move[]]>> = {
-  'server: any events, any packets': fc.property(wrap, renegS, moves, (wraps, seconds, list) => {
-    const arena = new ServerArena(wraps, seconds, list.length % 3 > 0);
+type Property = fc.IPropertyWithHooks<[WrapPair, number, Move[]]>;
+
+function serverProperty(isP2p: boolean): Property {
+  return fc.property(wrap, renegS, moves, (wraps, seconds, list) => {
+    const mode = isP2p ? 'p2p' : list.length % 3 > 0 ? 'login' : 'plain';
+    const arena = new ServerArena(wraps, seconds, mode);
     for (const who of [0, 1]) {
-      arena.open(who === 0 ? 3 : 1, 142);
+      arena.open(who === 0 ? 3 : 1, isP2p ? IV_PROTO_P2P : 142);
       arena.do({ kind: 'talk', who });
       arena.do({ kind: 'answer', which: 0 });
       arena.do({ kind: 'talk', who });
     }
     run(arena, list);
-  }),
-  'client: any events, any packets': fc.property(wrap, renegS, moves, (wraps, seconds, list) => {
-    const arena = new ClientArena(wraps, seconds);
-    arena.open(0, list.length % 3);
+  });
+}
+
+function clientProperty(isP2p: boolean): Property {
+  return fc.property(wrap, renegS, moves, (wraps, seconds, list) => {
+    const arena = new ClientArena(wraps, seconds, isP2p);
+    arena.open(0, isP2p ? [0, 2, IV_PROTO_P2P][list.length % 3]! : list.length % 3);
     run(arena, list);
-  }),
+  });
+}
+
+const PROPERTIES: Record<string, Property> = {
+  'server: any events, any packets': serverProperty(false),
+  'client: any events, any packets': clientProperty(false),
+  'server in mode p2p': serverProperty(true),
+  'client in mode p2p': clientProperty(true),
 };
 type WrapPair = (typeof WRAPS)[number];
 

@@ -299,3 +299,93 @@ describe('peers', () => {
     );
   });
 });
+
+describe('mode p2p', () => {
+  const server = `${SERVER}option mode p2p\n`;
+  const client = `${CLIENT}option mode p2p\nlist address '10.9.0.2 10.9.0.1'\n`;
+
+  it('takes own addresses with a subnet of two or with that of the peer', () => {
+    const { servers, problems } = read(server.replace('10.8.0.1/24', "'10.8.0.1 10.8.0.2'"));
+    deepEqual(problems, []);
+    const pair = { ip: new Uint8Array([10, 8, 0, 1]), bits: 32, peer: new Uint8Array([10, 8, 0, 2]) };
+    deepEqual(servers[0]!.address, [pair]);
+    check(server.replace('10.8.0.1/24', '10.8.0.1/31'), []);
+    check(`${client}list address fd42::1/127\n`, []);
+    check(
+      SERVER.replace('10.8.0.1/24', "'10.8.0.1 10.8.0.2'"),
+      [
+        "f:3: server 'a': list address '10.8.0.1 10.8.0.2': must be an address with its prefix length; one with that of a peer is for mode p2p",
+      ],
+      ['a'],
+    );
+  });
+
+  it('a client needs an address and a certificate, and may have none in the other mode', () => {
+    check(
+      `${CLIENT}option mode p2p\n`,
+      ["f: client 'c': list address: is required in mode p2p: nobody gives the client an address"].map(text =>
+        text.replace('f:', 'f:1:'),
+      ),
+      ['c'],
+    );
+    check(
+      `${client.replace('option cert /cert\noption key /key\n', '')}option username u\noption password p\n`,
+      [
+        "f:1: client 'c': option cert: is required",
+        "f:7: client 'c': option username: has no place in mode p2p: the peer shows a certificate",
+        "f:8: client 'c': option password: has no place in mode p2p: the peer shows a certificate",
+      ],
+      ['c'],
+    );
+    check(
+      `${CLIENT}list address 10.9.0.2/30\n`,
+      [
+        "f:7: client 'c': list address '10.9.0.2/30': needs mode p2p; else the server gives the client its address",
+      ],
+      ['c'],
+    );
+  });
+
+  it('refuses what is for many peers or for a push, unless it says what holds anyway', () => {
+    const options = [
+      ['option max_clients', '7', 'there is one peer'],
+      ['option duplicate_cn', '1', 'there is one peer'],
+      ['option client_to_client', '1', 'there is one peer'],
+      ['list push_route', '192.168.1.0/24', 'nothing is pushed'],
+      ['list push_dns', '192.168.1.1', 'nothing is pushed'],
+      ['list push_domain', 'lan', 'nothing is pushed'],
+      ['list push_option', 'x', 'nothing is pushed'],
+      ['option redirect_gateway', '1', 'nothing is pushed'],
+      ['option auth', 'users', 'the peer shows a certificate'],
+    ] as const;
+    for (const [option, value, why] of options) {
+      check(
+        `${server}${option} ${value}\n`,
+        [`f:8: server 'a': ${option} '${value}': has no place in mode p2p: ${why}`],
+        ['a'],
+      );
+    }
+    check(`${server}option max_clients 128\noption auth none\n`, []);
+    check(
+      `${client}option pull_dns 1\n`,
+      ["f:9: client 'c': option pull_dns '1': has no place in mode p2p: nothing is pushed"],
+      ['c'],
+    );
+    check(
+      `${server}config peer p\noption tunnel a\n`,
+      ["f:9: peer 'p': option tunnel 'a': is in mode p2p, which has no peer sections"],
+      ['p'],
+    );
+  });
+
+  it('routes are for both roles of it; a server for many has them behind its peers', () => {
+    check(`${server}list route 192.168.9.0/24\noption metric 5\n`, []);
+    check(
+      `${SERVER}list route 192.168.9.0/24\n`,
+      [
+        "f:7: server 'a': list route '192.168.9.0/24': needs mode p2p; a network behind a client stands in its peer section",
+      ],
+      ['a'],
+    );
+  });
+});
