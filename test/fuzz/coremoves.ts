@@ -3,7 +3,7 @@
 
 import fc from 'fast-check';
 import type { Path } from '../../src/core/address.ts';
-import type { Event } from '../../src/core/event.ts';
+import type { Event, LoginRefusal } from '../../src/core/event.ts';
 import { OCC_EXIT_PAYLOAD } from '../../src/core/options.ts';
 import { IV_PROTO_P2P } from '../../src/core/p2p.ts';
 import { DEL_REASONS } from '../../src/core/plane.ts';
