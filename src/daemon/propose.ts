@@ -24,6 +24,10 @@ export interface Proposal {
   readonly name: string;
   /** The server's own address with the subnet's length. */
   readonly address: string;
+  /** The same of IPv6, with a subnet that nobody else in the world is likely to have. */
+  readonly address6: string;
+  /** Keys that the TLS library of this ovpnd can make. */
+  readonly key_kinds: readonly string[];
   readonly port: number;
   /** How clients reach this router, as far as it knows; empty: it does not. */
   readonly host: string;
@@ -77,6 +81,21 @@ export function freeAddress(used: readonly Prefix[]): string {
     }
   }
   return '';
+}
+
+/** A unique local subnet (RFC 4193) of five random bytes: fd12:3456:789a::1/64. */
+export function randomAddress6(random: (length: number) => Uint8Array): string {
+  const ip = new Uint8Array(16);
+  ip[0] = 0xfd;
+  ip.set(random(5), 1);
+  ip[15] = 1;
+  return formatPrefix({ ip, bits: 64 });
+}
+
+function keyKinds({ privateKeys }: Host): string[] {
+  const sample = privateKeys.generate('Ed25519');
+  sample?.fill(0);
+  return sample === undefined ? ['ec'] : ['ec', 'ed25519'];
 }
 
 /** Addresses that nobody outside can reach: private and shared ones. */
@@ -176,6 +195,8 @@ export function propose(host: Host, places: Places, configDirectory: string): Pr
   return {
     name: [...NAMES, ...numbered].find(name => !names.has(name)) ?? '',
     address: freeAddress(used),
+    address6: randomAddress6(host.random),
+    key_kinds: keyKinds(host),
     port: port ?? FIRST_PORT,
     host: guess,
     host_note: behind

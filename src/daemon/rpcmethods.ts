@@ -3,7 +3,7 @@
 // key, and each answers what cannot be done with one line for a person.
 
 import { encodeUtf8 } from '../core/bytes.ts';
-import type { Host } from '../host/host.ts';
+import type { Host, KeyKind } from '../host/host.ts';
 import { isRefusal, type Refusal } from '../pki/authority.ts';
 import { OPTIONS, SECTION_TYPES } from '../uci/schema.ts';
 import { ask, askBus, type Places } from './commands.ts';
@@ -41,6 +41,7 @@ const NO_PATHS = 'names a file, which a web page cannot give: put its content in
 const text = (args: Arguments, name: string): string => String(args[name] ?? '');
 const changesOf = (args: Arguments): readonly SectionChange[] =>
   Array.isArray(args.changes) ? (args.changes as readonly SectionChange[]) : [];
+const keyKind = (args: Arguments): KeyKind => (args.kind === 'ed25519' ? 'Ed25519' : 'P-256');
 const words = (args: Arguments, name: string): string[] =>
   text(args, name)
     .split(' ')
@@ -157,6 +158,8 @@ export const METHODS: Readonly<Record<string, Method>> = {
     args: {
       tunnel: 'section',
       address: 'subnet',
+      address6: 'subnet?',
+      kind: 'keyKind?',
       port: 'port',
       proto: 'proto',
       internet: 'flag',
@@ -167,7 +170,8 @@ export const METHODS: Readonly<Record<string, Method>> = {
     },
     call: (host, ground, args) => {
       const failure = createServer(host, pkiTarget(ground, args), {
-        address: text(args, 'address'),
+        address: [text(args, 'address'), text(args, 'address6')].filter(item => item !== ''),
+        kind: keyKind(args),
         port: Number(args.port),
         proto: args.proto as 'udp' | 'tcp' | 'both',
         internet: args.internet === true,
@@ -184,8 +188,7 @@ export const METHODS: Readonly<Record<string, Method>> = {
   pki_init: {
     args: { tunnel: 'section', kind: 'keyKind?' },
     call: (host, ground, args) => {
-      const kind = args.kind === 'ed25519' ? 'Ed25519' : 'P-256';
-      const failure = initAuthority(host, pkiTarget(ground, args), kind);
+      const failure = initAuthority(host, pkiTarget(ground, args), keyKind(args));
       if (failure !== undefined) return failure;
       announce(host, ground, ['ovpnd'], [text(args, 'tunnel')]);
       return {};

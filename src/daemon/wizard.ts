@@ -2,7 +2,7 @@
 // A new server in one step: section, authority, keys and, with consent, the firewall's zone. All of it or nothing.
 
 import { formatPrefix, overlaps } from '../core/address.ts';
-import { type Failure, type Host, isFailure } from '../host/host.ts';
+import { type Failure, type Host, isFailure, type KeyKind } from '../host/host.ts';
 import type { Refusal } from '../pki/authority.ts';
 import { formatProblem, readConfig } from '../uci/config.ts';
 import { parse } from '../uci/parse.ts';
@@ -12,7 +12,9 @@ import { byteArray, optionOf, readConfigText, sectionText, writeConfigText } fro
 import { authorityFiles, initAuthority, type PkiTarget } from './pki.ts';
 
 export interface ServerWish {
-  readonly address: string;
+  /** Own addresses with the length of their subnets: one, or one of each family. */
+  readonly address: readonly string[];
+  readonly kind: KeyKind;
   readonly port: number;
   readonly proto: 'udp' | 'tcp' | 'both';
   /** All traffic of clients goes through here. */
@@ -39,7 +41,7 @@ function optionsOf({
     ['enabled', '1'],
     ['port', String(wish.port)],
     ['proto', proto],
-    ['address', [wish.address]],
+    ['address', wish.address],
     ['open_firewall', wish.firewall ? '1' : '0'],
     ...(wish.internet ? [['redirect_gateway', '1'] as const] : []),
     ...(wish.lan && wish.networks.length > 0 ? [['push_route', wish.networks] as const] : []),
@@ -133,7 +135,7 @@ export function createServer(host: Host, target: PkiTarget, wish: ServerWish): R
     refusedText(
       writeConfigText(host, config.path, `${config.text}${sectionText('server', name, options)}`),
     ) ??
-    initAuthority(host, target, 'P-256');
+    initAuthority(host, target, wish.kind);
   if (failure === undefined) return undefined;
   writeConfigText(host, config.path, config.text);
   if (wall !== undefined) host.files.write(wallPath, byteArray(wall.before), MODE);

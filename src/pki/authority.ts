@@ -335,15 +335,16 @@ export class Authority {
   /** What will end soon or has ended, of the authority's and server's own certificates: lines for status and log. */
   warnings(): string[] {
     const lines: string[] = [];
-    for (const [name, before] of [
-      ['ca.crt', RENEW_CA_BEFORE_DAYS],
-      ['server.crt', RENEW_BEFORE_DAYS],
+    for (const [name, what, before] of [
+      ['ca.crt', 'the authority', RENEW_CA_BEFORE_DAYS],
+      ['server.crt', "the server's certificate", RENEW_BEFORE_DAYS],
     ] as const) {
       const pem = this.#read(name);
       const endS = isRefusal(pem) ? undefined : lastEndS(pem);
       if (endS === undefined) continue;
       const days = Math.floor((endS - this.#ground.wallS()) / DAY_S);
-      if (days < before) lines.push(`${name} ${days < 0 ? 'has expired' : `expires in ${days} days`}`);
+      if (days < before)
+        lines.push(`${what} (${name}) ${days < 0 ? 'has expired' : `expires in ${days} days`}`);
     }
     return lines;
   }

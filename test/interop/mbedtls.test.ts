@@ -2,7 +2,10 @@
 // ovpnd with Mbed TLS against stock OpenVPN and against itself with OpenSSL: each cipher, wrapping, TLS version and
 // transport at least once in each role, and what a refused peer hears.
 
-import { ok } from 'node:assert';
+import { deepStrictEqual, ok, strictEqual } from 'node:assert';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { reach } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
 import { type Row, table } from './harness/rows.ts';
@@ -64,6 +67,45 @@ function refuses(tls: '1.2' | '1.3'): Row {
   };
 }
 
+/** The library has no Ed25519: said at once, and nothing is left behind. */
+const noEdwards: Row = {
+  title: 'Ed25519 keys are refused with the reason',
+  runtimes: ['mbedtls'],
+  body: async world => {
+    const root = world.folder('edwards');
+    const text = "config server 'home'\n\tlist address '10.8.0.1/24'\n";
+    writeFileSync(join(root, 'ovpnd'), text, { mode: 0o600 });
+    const places = ['-c', root, '-k', join(root, 'keys'), '-r', root, '-u', join(root, 'none')];
+    const ovpnd = (words: string[], input = ''): { code: number | null; text: string } => {
+      const { status, stdout, stderr } = spawnSync(resolve('build/mbedtls/ovpnd'), [...words, ...places], {
+        input,
+        encoding: 'utf8',
+      });
+      return { code: status, text: stdout + stderr };
+    };
+    const refused = 'the TLS library of this ovpnd has no Ed25519 keys';
+    deepStrictEqual(ovpnd(['pki', 'init', 'home', '--key', 'ed25519']), {
+      code: 1,
+      text: `ovpnd: ${refused}\n`,
+    });
+    const wish = {
+      address: '10.9.0.1/24',
+      port: 1195,
+      proto: 'udp',
+      internet: false,
+      lan: false,
+      firewall: false,
+    };
+    const call = (method: string, args: object): Record<string, unknown> =>
+      JSON.parse(ovpnd(['rpcd', 'call', method], JSON.stringify(args)).text);
+    deepStrictEqual(call('server_create', { ...wish, tunnel: 'other', kind: 'ed25519' }), { error: refused });
+    strictEqual(readFileSync(join(root, 'ovpnd'), 'utf8'), text);
+    ok(!existsSync(join(root, 'keys')));
+    deepStrictEqual(call('propose', {}).key_kinds, ['ec']);
+    deepStrictEqual(call('server_create', { ...wish, tunnel: 'other' }), {});
+  },
+};
+
 for (const ends of PAIRS) {
   const rows = AGREEMENTS.map(agreement => worksRow(ends, agreement));
   const isStock = ends.server === 'openvpn' || ends.client === 'openvpn';
@@ -72,4 +114,4 @@ for (const ends of PAIRS) {
     ...(isStock ? [renegotiates(ends)] : []),
   ]);
 }
-table('Mbed TLS, refusals', { atOnce: 2 }, [refuses('1.2'), refuses('1.3')]);
+table('Mbed TLS, refusals', { atOnce: 2 }, [refuses('1.2'), refuses('1.3'), noEdwards]);

@@ -123,6 +123,29 @@ describe('methods behind the web pages', () => {
     assert.deepEqual(tunnel!.peers, [{ name: 'phone', common_name: 'phone', enabled: true }]);
   });
 
+  it('makes a server with IPv6 and Ed25519 keys when asked to', () => {
+    const made = scene('wishes', { ovpnd: '', firewall: WALL });
+    const wish = { ...WISH, address6: 'fd42:8::1/64', kind: 'ed25519' };
+    assert.deepEqual(made.call('propose').key_kinds, ['ec', 'ed25519']);
+    assert.deepEqual(made.call('server_create', wish), {});
+    assert.match(made.text(), /list address '10\.8\.0\.1\/24'\n\tlist address 'fd42:8::1\/64'\n/);
+    const key = spawnSync('openssl', ['pkey', '-in', `${made.keys}/home/ca.key`, '-noout', '-text'], {
+      encoding: 'utf8',
+    });
+    assert.match(key.stdout, /^ED25519 Private-Key/);
+    const other = { ...wish, tunnel: 'other', port: 1195, address: '10.9.0.1/24' };
+    refusals(
+      [
+        ['server_create', { ...other, address6: 'fd42:8::2/64' }, /overlaps fd42:8::1\/64 of server 'home'/],
+        ['server_create', { ...other, address6: '10.10.0.1/24' }, /is a second IPv4 subnet/],
+        ['server_create', { ...other, address6: 'fd42:9::/64' }, /must be an address of its subnet/],
+        ['server_create', { ...other, address6: 'fd42:9::1' }, /argument address6 must be/],
+        ['server_create', { ...other, kind: 'rsa' }, /argument kind must be one of ec, ed25519/],
+      ],
+      made,
+    );
+  });
+
   it('leaves everything as it was when a server cannot be made', () => {
     const made = home('undone');
     const before = [made.text(), made.text('firewall')];

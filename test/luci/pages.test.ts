@@ -16,6 +16,7 @@ import { luciUrl, type Router, startRouter } from './harness/router.ts';
 const NAME = `web${process.pid % 100_000}`;
 const AWAY = `${NAME}b`;
 const QR_WIDTH = "document.querySelector('.ovpnd-qr').naturalWidth";
+const KEYS = ['EC P-256 (every app can use them)', 'Ed25519 (not every app can use them)'];
 const STOCK = ['--disable-dco', '--verb', '3', '--connect-retry', '1', '2', '--hand-window', '8'];
 
 const missing = [...(hasChromium() ? [] : ['chromium']), ...(luciUrl ? [] : missingStock('openvpn'))];
@@ -59,6 +60,7 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
   let client: Process;
   let profile = '';
   let tunnelAddress = '';
+  let tunnelAddress6 = '';
 
   before(async function () {
     if (missing.length > 0) this.skip();
@@ -113,6 +115,9 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
   it('makes a server with the keyboard alone, and the first client', async () => {
     await page().fill('[name=address]', tunnelAddress);
     await page().fill('[name=networks]', '192.168.1.0/24');
+    tunnelAddress6 = await page().inputValue('[name=address6]');
+    assert.match(tunnelAddress6, /^fd[0-9a-f]{2}:[0-9a-f:]+::1\/64$/);
+    assert.deepEqual(await page().locator('[name=kind] option').allInnerTexts(), KEYS);
     await page().focus('[name=tunnel]');
     await page().keyboard.press('Enter');
     const server = page().locator(`[data-server="${NAME}"]`);
@@ -143,11 +148,13 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
   it('shows the client that stock OpenVPN connects with that profile', async () => {
     client = await connected();
     const gateway = tunnelAddress.split('/')[0]!;
+    const gateway6 = tunnelAddress6.split('/')[0]!;
+    assert.ok(await router.succeeds(['ping', '-c', '3', '-i', '0.2', '-W', '5', gateway6]));
     assert.ok(await router.succeeds(['ping', '-c', '3', '-i', '0.2', '-W', '5', gateway]));
     await router.open('status');
     await row('phone').waitFor();
     const shown = await row('phone').innerText();
-    assert.match(shown, /10\.\d+\.\d+\.\d+/);
+    assert.match(shown, /10\.\d+\.\d+\.\d+ fd[0-9a-f]{2}:\S+::2/);
     assert.match(shown, /(?:AES-\d+-GCM|CHACHA20-POLY1305), \d+ s ago/);
     assert.match(await text(card()), /listening[\s\S]*(?:offloaded|not offloaded)/);
     // A rate needs two answers.
@@ -231,11 +238,14 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     await expireSoon(router.standin.keys(NAME), NAME);
     assert.ok('key' in router.standin.authority(NAME, 20).issue('tablet', 'client', 25));
     await router.open('status');
-    assert.match(await text(card()), /Certificates\s+server\.crt expires in [45] days/);
+    assert.match(
+      await text(card()),
+      /Certificates\s+the server's certificate \(server\.crt\) expires in [45] days/,
+    );
     await router.open('server');
     const server = page().locator(`[data-server="${NAME}"]`);
     await server.getByText('valid, ends soon').waitFor();
-    await server.getByText(/server\.crt expires in/).waitFor();
+    await server.getByText(/server\.crt\) expires in/).waitFor();
     await router.browser.picture('server-renew');
     await server.getByRole('button', { name: 'Renew' }).click();
     await server.getByText(/Who is connected stays connected/).waitFor();

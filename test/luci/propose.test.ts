@@ -3,7 +3,14 @@
 
 import assert from 'node:assert/strict';
 import { formatIp, formatPrefix, parseIp, parsePrefix } from '../../src/core/address.ts';
-import { boundPorts, freeAddress, isPrivate, readDump, routedNetworks } from '../../src/daemon/propose.ts';
+import {
+  boundPorts,
+  freeAddress,
+  isPrivate,
+  randomAddress6,
+  readDump,
+  routedNetworks,
+} from '../../src/daemon/propose.ts';
 
 const prefix = (text: string) => parsePrefix(text)!;
 
@@ -31,6 +38,15 @@ describe('proposals for a server', () => {
     assert.equal(freeAddress([prefix('10.8.0.77/32'), prefix('192.168.1.0/24')]), '10.8.1.1/24');
     assert.equal(freeAddress([prefix('10.8.0.0/13')]), '10.16.0.1/24');
     assert.equal(freeAddress([prefix('10.0.0.0/8')]), '');
+  });
+
+  it('makes up an IPv6 subnet of its own', () => {
+    const bytes = Uint8Array.of(0x12, 0x34, 0x56, 0x78, 0x9a);
+    assert.equal(
+      randomAddress6(() => bytes),
+      'fd12:3456:789a::1/64',
+    );
+    assert.ok(isPrivate(parsePrefix(randomAddress6(length => new Uint8Array(length)))!.ip));
   });
 
   it('tells addresses that the internet reaches from others', () => {

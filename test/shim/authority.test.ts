@@ -202,15 +202,18 @@ describe('authority', () => {
     authority().init('home');
     deepStrictEqual(authority().warnings(), []);
     deepStrictEqual(authority({ wallS: () => NOW_S + 3300 * 86_400 }).warnings(), [
-      'ca.crt expires in 350 days',
+      'the authority (ca.crt) expires in 350 days',
     ]);
     const later = authority({ wallS: () => NOW_S + 3640 * 86_400 });
-    deepStrictEqual(later.warnings(), ['ca.crt expires in 10 days', 'server.crt expires in 10 days']);
+    deepStrictEqual(later.warnings(), [
+      'the authority (ca.crt) expires in 10 days',
+      "the server's certificate (server.crt) expires in 10 days",
+    ]);
     strictEqual(later.renew('home'), undefined);
     deepStrictEqual(later.warnings(), []);
     deepStrictEqual(authority({ wallS: () => NOW_S + 7300 * 86_400 }).warnings(), [
-      'ca.crt has expired',
-      'server.crt has expired',
+      'the authority (ca.crt) has expired',
+      "the server's certificate (server.crt) has expired",
     ]);
   });
 

@@ -15,7 +15,7 @@ const METHODS = {
 	save: [ 'changes' ],
 	import_plan: [ 'name', 'text', 'username', 'password' ],
 	import: [ 'name', 'text', 'username', 'password', 'enabled' ],
-	server_create: [ 'tunnel', 'address', 'port', 'proto', 'internet', 'lan', 'networks', 'dns', 'firewall' ],
+	server_create: [ 'tunnel', 'address', 'address6', 'kind', 'port', 'proto', 'internet', 'lan', 'networks', 'dns', 'firewall' ],
 	pki_init: [ 'tunnel', 'kind' ],
 	pki_list: [ 'tunnel' ],
 	pki_renew: [ 'tunnel' ],

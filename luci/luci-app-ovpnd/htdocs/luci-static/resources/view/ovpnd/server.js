@@ -48,6 +48,11 @@ function showProfile(peer, profile, uqr, done) {
 	], 'ovpnd-profile');
 }
 
+function keyKinds({ key_kinds }) {
+	const labels = { ec: _('EC P-256 (every app can use them)'), ed25519: _('Ed25519 (not every app can use them)') };
+	return ovpnd.select(key_kinds.map((kind) => [ kind, labels[kind] ]), 'ec', 'kind');
+}
+
 class ServerCard {
 	constructor(tunnel, proposal, uqr) {
 		Object.assign(this, { tunnel, proposal, uqr });
@@ -76,10 +81,11 @@ class ServerCard {
 	}
 
 	initForm() {
+		const kind = ovpnd.field(_('Keys'), keyKinds(this.proposal), '');
 		return [
-			el('p', {}, _('This server has no certificate authority of its own: without one no client can be added here.')),
+			el('p', {}, _('This server has no certificate authority of its own: without one no client can be added here.')), kind.row,
 			ovpnd.button(_('Make a certificate authority'), 'cbi-button-action', () =>
-				ovpnd.call('pki_init', { tunnel: this.tunnel.name }).then(() => location.reload()), this.messages)
+				ovpnd.call('pki_init', { tunnel: this.tunnel.name, kind: kind.control.value }).then(() => location.reload()), this.messages)
 		];
 	}
 
@@ -153,8 +159,10 @@ function wizard(proposal, done) {
 	const fields = {
 		tunnel: ovpnd.field(_('Name'), ovpnd.input({ 'value': proposal.name, 'name': 'tunnel', 'maxlength': 32 }), _('Letters, digits and _.')),
 		address: ovpnd.field(_('Addresses inside the tunnel'), ovpnd.input({ 'value': proposal.address, 'name': 'address' }), _('The address of this router in the tunnel and the size of the subnet; clients get the other addresses. The proposed one is free.')),
+		address6: ovpnd.field(_('IPv6 inside the tunnel'), ovpnd.input({ 'value': proposal.address6, 'name': 'address6', 'placeholder': 'fd00:1234:5678::1/64' }), _('The same for IPv6: a private subnet with a random number. Empty: no IPv6.')),
 		port: ovpnd.field(_('Port'), ovpnd.input({ 'value': proposal.port, 'name': 'port', 'inputmode': 'numeric' }), ''),
 		proto: ovpnd.field(_('Transport'), ovpnd.select([ [ 'udp', _('UDP (fast)') ], [ 'both', _('UDP, and TCP where UDP is blocked') ], [ 'tcp', _('TCP only') ] ], 'udp', 'proto'), ''),
+		kind: ovpnd.field(_('Keys'), keyKinds(proposal), proposal.key_kinds.includes('ed25519') ? '' : _('The TLS library of this ovpnd has no Ed25519 keys.')),
 		networks: ovpnd.field(_('Local networks'), ovpnd.input({ 'value': proposal.lan_network, 'name': 'networks', 'placeholder': '192.168.1.0/24' }), _('Networks behind this router that clients reach, with blanks between them.')),
 		dns: ovpnd.field(_('Name servers for clients'), ovpnd.input({ 'value': proposal.lan_address, 'name': 'dns', 'placeholder': '192.168.1.1' }), _('Addresses with blanks between them. The router itself knows the names of your network.'))
 	};
@@ -168,23 +176,24 @@ function wizard(proposal, done) {
 		fields.tunnel.complain(/^[A-Za-z0-9_]{1,32}$/.test(text('tunnel')) ? '' : _('The name must be 1 to 32 letters, digits or _.'));
 		fields.port.complain(Number.isInteger(port) && port >= 1 && port <= 65535 ? '' : _('A port is a number from 1 to 65535.'));
 		fields.address.complain(text('address').includes('/') ? '' : _('An address with its prefix length is needed, such as 10.8.0.1/24.'));
+		fields.address6.complain(/^$|:.*\//.test(text('address6')) ? '' : _('An IPv6 address with its prefix length is needed, such as fd00:1234:5678::1/64, or nothing.'));
 		const wrong = Object.values(fields).find(({ row }) => row.matches('.ovpnd-invalid'));
 		if (wrong)
 			return wrong.control.focus();
 		return ovpnd.call('server_create', {
-			tunnel: text('tunnel'), address: text('address'), port, proto: text('proto'), networks: text('networks'), dns: text('dns'),
+			tunnel: text('tunnel'), address: text('address'), address6: text('address6'), kind: fields.kind.control.value, port, proto: text('proto'), networks: text('networks'), dns: text('dns'),
 			lan: reach.lan.checked, internet: reach.internet.checked, firewall: wall.checked
 		}).then(() => done(text('tunnel')));
 	}, messages);
 	return ovpnd.form({ 'class': 'cbi-section ovpnd-wizard' }, make,
-		el('h3', {}, _('New server')), messages, fields.tunnel.row, fields.address.row, fields.port.row, fields.proto.row,
+		el('h3', {}, _('New server')), messages, fields.tunnel.row, fields.address.row, fields.address6.row, fields.port.row, fields.proto.row,
 		el('div', { 'class': 'cbi-value' },
 			el('label', { 'class': 'cbi-value-title', 'id': 'ovpnd-reach' }, _('Clients reach')),
 			el('div', { 'class': 'cbi-value-field ovpnd-choices', 'role': 'group', 'aria-labelledby': 'ovpnd-reach' },
 				el('label', {}, reach.lan, el('span', {}, _('the local network'))),
 				el('label', {}, reach.internet, el('span', {}, _('the internet: all their traffic goes through this router'))),
 				el('div', { 'class': 'cbi-value-description' }, _('With neither they reach only this router.')))),
-		fields.networks.row, fields.dns.row,
+		fields.networks.row, fields.dns.row, fields.kind.row,
 		el('div', { 'class': 'cbi-value' },
 			el('label', { 'class': 'cbi-value-title' }, _('Firewall')),
 			el('div', { 'class': 'cbi-value-field ovpnd-choices' },
