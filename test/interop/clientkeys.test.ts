@@ -73,7 +73,7 @@ table('dynamic tls-crypt', { atOnce: 6 }, [
 
 async function genkey(...words: readonly string[]): Promise<{ code: number | null; output: string }> {
   const child = new Process('ovpnd genkey', [...commandOf('quickjs'), 'genkey', ...words]);
-  const { code } = await child.ended(10_000);
+  const { code } = await child.ended();
   return { code, output: child.output };
 }
 

@@ -10,6 +10,7 @@ import { ping, pingAll, reach, undisturbed } from './harness/ping.ts';
 import { CLIENTS, pki } from './harness/pki.ts';
 import { type Row, table } from './harness/rows.ts';
 import { type Kind, SERVER_ADDRESSES, SERVER4, startClient, startServer } from './harness/tunnel.ts';
+import { PATIENCE_MS } from './harness/wait.ts';
 import { up } from './harness/works.ts';
 import type { World } from './harness/world.ts';
 
@@ -47,7 +48,7 @@ function tenClients(clientKind: Kind): Row {
       wires.forEach((wire, number) => {
         startClient(world, wire, keys, clientKind, AGREEMENT, { number });
       });
-      await Promise.all(wires.map(wire => reach(world, wire.right, SERVER4, 20_000)));
+      await Promise.all(wires.map(wire => reach(world, wire.right, SERVER4)));
       await Promise.all(wires.map(wire => pingAll(wire.right, SERVER_ADDRESSES)));
       strictEqual((await peerNames(server.ovpnd!)).length, CLIENTS);
       await pingAll(hub, ['10.8.0.50', 'fd42:8::50', lan.right4, lan.right6]);
@@ -104,7 +105,7 @@ const commands: Row = {
       const before = lines.length;
       const done = await ovpnd!.ask('disconnect', 'home', 'client0');
       strictEqual(done.code, 0, done.output);
-      await clients[0]!.process.line(/SIG(USR1|TERM)|RESTART|AUTH_FAILED|HALT/, 3000, before);
+      await clients[0]!.process.line(/SIG(USR1|TERM)|RESTART|AUTH_FAILED|HALT/, PATIENCE_MS, before);
     });
     const unknown = await ovpnd!.ask('disconnect', 'home', 'nobody');
     ok(unknown.code !== 0, 'an unknown peer is an error');

@@ -34,7 +34,7 @@ function profileText(keys: Pki, remote: string, more: readonly string[]): string
 
 async function ovpnd(...words: readonly string[]): Promise<{ code: number | null; output: string }> {
   const child = new Process('ovpnd', [OVPND, ...words]);
-  const { code } = await child.ended(10_000);
+  const { code } = await child.ended();
   return { code, output: child.output };
 }
 

@@ -10,6 +10,7 @@ import { reach } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
 import { type Row, table } from './harness/rows.ts';
 import { type Agreement, type Ends, SERVER4, startClient, startServer } from './harness/tunnel.ts';
+import { PATIENCE_MS } from './harness/wait.ts';
 import { describeEnds, up, worksRow } from './harness/works.ts';
 
 const PAIRS: readonly Ends[] = [
@@ -41,8 +42,8 @@ function renegotiates(ends: Ends): Row {
         { server: often, client: often },
       );
       const stock = server.kind === 'openvpn' ? server : client;
-      await stock.process.line(/Control Channel: TLS/, 20_000, stock.process.lines.length);
-      await stock.process.line(/Control Channel: TLS/, 20_000, stock.process.lines.length);
+      await stock.process.line(/Control Channel: TLS/, PATIENCE_MS, stock.process.lines.length);
+      await stock.process.line(/Control Channel: TLS/, PATIENCE_MS, stock.process.lines.length);
       await reach(world, wire.right, SERVER4);
     },
   };
@@ -60,8 +61,8 @@ function refuses(tls: '1.2' | '1.3'): Row {
       const identity = { ...keys.strangeClient, ca: keys.server.ca };
       const client = startClient(world, wire, keys, 'openvpn', { tls }, { lines, identity });
       client.process.isEnding = true;
-      await server.process.line(/unable to get local issuer certificate/, 15_000);
-      await client.process.line(/fatal SSL alert: unknown CA|alert unknown ca/, 15_000);
+      await server.process.line(/unable to get local issuer certificate/);
+      await client.process.line(/fatal SSL alert: unknown CA|alert unknown ca/);
       ok(server.process.find(/client connected/) === undefined);
     },
   };

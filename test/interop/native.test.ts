@@ -21,7 +21,7 @@ import {
   startClient,
   startServer,
 } from './harness/tunnel.ts';
-import { pause } from './harness/wait.ts';
+import { PATIENCE_MS, pause } from './harness/wait.ts';
 import { describeEnds, up } from './harness/works.ts';
 
 const AGREEMENT = { wrap: 'tls-crypt' } as const;
@@ -76,7 +76,7 @@ function flooded(ends: Ends): Row {
       await harm.line(/^ready$/);
       const server = await startServer(world, left, keys, ends.server, AGREEMENT);
       const client = startClient(world, wire, keys, ends.client, AGREEMENT, { remote: '127.0.0.1' });
-      await reach(world, right, SERVER4, 30_000);
+      await reach(world, right, SERVER4);
       const streams = await Promise.all([
         Stream.start(world, right, left, SERVER4),
         Stream.start(world, left, right, CLIENT4),
@@ -142,7 +142,7 @@ const thrownOut: Row = {
     for (let i = 0; i < 3; i++) {
       const told = await server.ovpnd!.ask('disconnect', 'home', 'client0');
       strictEqual(told.code, 0, told.output);
-      await reach(world, wire.right, SERVER4, 30_000);
+      await reach(world, wire.right, SERVER4);
     }
     isWhole(await others!.stop());
     isSound(await mine!.stop());
@@ -166,7 +166,7 @@ function downAndUp(which: 'server' | 'client'): Row {
       await namespace.ip(`link set ${device} down`);
       await pause(500);
       await namespace.ip(`link set ${device} up`);
-      await reach(world, wire.right, SERVER4, 20_000);
+      await reach(world, wire.right, SERVER4);
       await undisturbed(wire.right, SERVER4, () => pause(1000));
       for (const stream of running) isSound(await stream.stop());
       await statusOf(tunnel[which]);
@@ -190,9 +190,9 @@ function taken(which: 'server' | 'client'): Row {
       for (let i = 0; i < 2; i++) {
         const from = process.lines.length;
         await namespace.ip(`link del ${device}`);
-        await process.line(/error: data plane: the device is gone .*, starting again$/, 10_000, from);
-        await reach(world, wire.right, SERVER4, 30_000);
-        await reach(world, wire.right, SERVER6, 30_000);
+        await process.line(/error: data plane: the device is gone .*, starting again$/, PATIENCE_MS, from);
+        await reach(world, wire.right, SERVER4);
+        await reach(world, wire.right, SERVER6);
       }
       await statusOf(tunnel[which]);
     },
@@ -221,7 +221,7 @@ function held(ends: Ends): Row {
         );
         // Proof that they did stand still: nobody could ask them anything.
         for (const ms of answers) ok(ms > HELD_MS / 2, `answered after ${ms} ms`);
-        for (const stop of stops) strictEqual((await stop.ended(10_000)).code, 0, stop.output);
+        for (const stop of stops) strictEqual((await stop.ended()).code, 0, stop.output);
       });
       isWhole(await stream.stop());
     },
@@ -249,7 +249,7 @@ const killed: Row = {
     ]);
     await pause(300);
     await Promise.all(ends.map(({ process }) => process.kill()));
-    await world.until('their devices are gone', 5000, async () => {
+    await world.until('their devices are gone', PATIENCE_MS, async () => {
       const now = await Promise.all([left.snapshot(), right.snapshot()]);
       return now.every((text, i) => text === clean[i]);
     });

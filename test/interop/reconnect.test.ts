@@ -8,6 +8,7 @@ import { ping, reach, SteadyPing } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
 import { type Row, table } from './harness/rows.ts';
 import { type Ends, type Extra, runtimesOf, SERVER4, startClient, startServer } from './harness/tunnel.ts';
+import { PATIENCE_MS } from './harness/wait.ts';
 import { describeEnds, up } from './harness/works.ts';
 
 const AGREEMENT = { wrap: 'tls-crypt' } as const;
@@ -43,12 +44,12 @@ function clientKilled(ends: Ends): Row {
       const keys = await pki();
       const { wire, client } = await up(world, ends, AGREEMENT);
       await client.process.kill();
-      await world.until('its device is gone', 3000, async () => {
+      await world.until('its device is gone', PATIENCE_MS, async () => {
         return !/tun0|ov-/.test(await wire.right.run(['ip', '-o', 'link', 'show']));
       });
       startClient(world, wire, keys, ends.client, AGREEMENT);
       // The first keepalive of the server's old peer must not matter: same name, new place.
-      await reach(world, wire.right, SERVER4, 10_000);
+      await reach(world, wire.right, SERVER4);
     },
   };
 }
@@ -93,7 +94,7 @@ const clientLeaves: readonly Row[] = [
       const { server, client } = await up(world, OURS_THEIRS, AGREEMENT, { client: NOTIFY });
       strictEqual((await peerNames(server.ovpnd!)).length, 1);
       await client.process.stop();
-      await world.until('no peer', 2000, async () => (await peerNames(server.ovpnd!)).length === 0);
+      await world.until('no peer', PATIENCE_MS, async () => (await peerNames(server.ovpnd!)).length === 0);
     },
   },
   {
@@ -102,7 +103,7 @@ const clientLeaves: readonly Row[] = [
     body: async world => {
       const { server, client } = await up(world, THEIRS_OURS, AGREEMENT);
       strictEqual((await client.process.stop()).code, 0);
-      await server.process.line(/CC-EEN exit message received|remote-exit/, 2000);
+      await server.process.line(/CC-EEN exit message received|remote-exit/);
     },
   },
 ];
@@ -114,7 +115,7 @@ const serverLeaves: readonly Row[] = [
     body: async world => {
       const { server, client } = await up(world, OURS_THEIRS, AGREEMENT);
       strictEqual((await server.process.stop()).code, 0);
-      await client.process.line(/SIG(USR1|TERM)\[soft,(remote-exit|server-pushed|connection-reset)/, 2000);
+      await client.process.line(/SIG(USR1|TERM)\[soft,(remote-exit|server-pushed|connection-reset)/);
     },
   },
   {
@@ -126,7 +127,7 @@ const serverLeaves: readonly Row[] = [
       await server.process.stop();
       const again = await startServer(world, wire.left, keys, 'openvpn', AGREEMENT, NOTIFY);
       await again.process.line(UP);
-      await reach(world, wire.right, SERVER4, 20_000);
+      await reach(world, wire.right, SERVER4);
     },
   },
 ];
@@ -140,7 +141,7 @@ const secondRemote: Row = {
     await startServer(world, wire.left, keys, 'openvpn', AGREEMENT);
     const remote = ['10.99.0.1 1195 udp4', '10.99.0.1 1194 udp4'];
     startClient(world, wire, keys, 'quickjs', AGREEMENT, { options: { remote, server_poll_timeout: '2' } });
-    await reach(world, wire.right, SERVER4, 20_000);
+    await reach(world, wire.right, SERVER4);
   },
 };
 

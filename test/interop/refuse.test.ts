@@ -15,7 +15,7 @@ import {
   startClient,
   startServer,
 } from './harness/tunnel.ts';
-import { pause } from './harness/wait.ts';
+import { PATIENCE_MS, pause } from './harness/wait.ts';
 
 interface Refusal {
   readonly title: string;
@@ -61,8 +61,8 @@ function byServer(refusal: Refusal): Row {
           lines,
         });
         bad.process.isEnding = true;
-        await server.process.line(refusal.cause, 15_000, from);
-        if (refusal.told !== undefined) await bad.process.line(refusal.told, 5000);
+        await server.process.line(refusal.cause, PATIENCE_MS, from);
+        if (refusal.told !== undefined) await bad.process.line(refusal.told);
         await pause(AFTERMATH_MS);
         await bad.process.kill();
       });
@@ -85,7 +85,7 @@ function byClient(refusal: Refusal): Row {
       const extra = refusal.good?.(keys) ?? {};
       const options = { connect_retry: '60', ...extra.options };
       const client = startClient(world, wire, keys, 'quickjs', agreement, { ...extra, options });
-      await client.process.line(refusal.cause, 15_000);
+      await client.process.line(refusal.cause);
       await pause(AFTERMATH_MS);
       strictEqual(client.process.count(refusal.cause), 1, `one line ${refusal.cause}`);
       // It stays and tries again later; a router must come back by itself when the other end is put right.

@@ -18,6 +18,7 @@ import {
   startClient,
   startServer,
 } from './harness/tunnel.ts';
+import { PATIENCE_MS } from './harness/wait.ts';
 import type { World } from './harness/world.ts';
 
 const AGREEMENT = { wrap: 'tls-crypt' } as const;
@@ -98,7 +99,7 @@ const hundred: Row = {
     wires.forEach((wire, number) => {
       startClient(world, wire, keys, 'openvpn', AGREEMENT, { number, lines });
     });
-    await Promise.all(wires.map(wire => reach(world, wire.right, SERVER4, 20_000)));
+    await Promise.all(wires.map(wire => reach(world, wire.right, SERVER4)));
     const before = await Promise.all([connectedSince(ovpnd!, 'client0'), connectedSince(ovpnd!, 'client1')]);
     const steady = await Promise.all(
       [wires[0]!, wires[1]!].flatMap(wire =>
@@ -112,7 +113,7 @@ const hundred: Row = {
       const at = ovpnd!.process.lines.length;
       if (i % 2 === 0) ovpnd!.process.signal('SIGHUP');
       else await ovpnd!.ask('reload', 'home');
-      const outcome = await ovpnd!.process.line(/: reload[: ]/, 10_000, at);
+      const outcome = await ovpnd!.process.line(/: reload[: ]/, PATIENCE_MS, at);
       strictEqual(/refused/.test(outcome), i % 9 >= 7, `reload ${i}: ${outcome}`);
     }
     const seconds = (Date.now() - start) / 1000;
@@ -148,7 +149,7 @@ const refused: Row = {
     const { hub, wires } = await wiresOf(world, 1);
     const { ovpnd } = await startServer(world, hub, keys, 'quickjs', AGREEMENT);
     startClient(world, wires[0]!, keys, 'openvpn', AGREEMENT);
-    await reach(world, wires[0]!.right, SERVER4, 20_000);
+    await reach(world, wires[0]!.right, SERVER4);
     const file = join(ovpnd!.dir, 'ovpnd');
     await undisturbed(wires[0]!.right, SERVER4, async () => {
       const cases: [() => void, RegExp][] = [
@@ -213,12 +214,12 @@ const restarts: Row = {
     const at = ovpnd!.process.lines.length;
     rewrite(ovpnd!, keys, { port: '1196' });
     match(await reload(ovpnd!), /^restarting: port$/m);
-    await ovpnd!.process.line(/port 1196: .*Address already in use/, 10_000, at);
-    await ovpnd!.process.line(/listening on .*:1195/, 10_000, at);
+    await ovpnd!.process.line(/port 1196: .*Address already in use/, PATIENCE_MS, at);
+    await ovpnd!.process.line(/listening on .*:1195/, PATIENCE_MS, at);
     await reach(world, wires[0]!.right, SERVER4, 60_000);
     rewrite(ovpnd!, keys, { port: '1195', enabled: '0' });
     match(await reload(ovpnd!), /^ending: enabled$/m);
-    strictEqual((await ovpnd!.process.ended(10_000)).code, 0);
+    strictEqual((await ovpnd!.process.ended()).code, 0);
     await client.process.line(/RESTART|SIGUSR1/);
   },
 };
@@ -241,10 +242,10 @@ const client: Row = {
       options,
       run: { clean: false },
     });
-    await office!.process.line(/next attempt in [0-9]{4}/, 20_000);
+    await office!.process.line(/next attempt in [0-9]{4}/);
     write({});
     match(await reload(office!), /^applied: .*remote/m);
-    await reach(world, right, SERVER4, 20_000);
+    await reach(world, right, SERVER4);
     await undisturbed(right, SERVER4, async () => {
       write({ route: ['172.20.0.0/16'], metric: '7', log_level: 'debug', reneg_sec: '1800' });
       match(await reload(office!), /^applied: .*route/m);
@@ -258,11 +259,11 @@ const client: Row = {
     write({ route: ['172.21.0.0/16'], fwmark: '9' });
     const at = office!.process.lines.length;
     match(await reload(office!), /^applied: fwmark$/m);
-    await office!.process.line(/: connected: /, 20_000, at);
+    await office!.process.line(/: connected: /, PATIENCE_MS, at);
     strictEqual((await ping(right, SERVER4)).received, 3);
     writeUci(office!.dir, serverSections(keys, AGREEMENT, {}));
     match(await reload(office!), /^ending/m);
-    strictEqual((await office!.process.ended(10_000)).code, 0);
+    strictEqual((await office!.process.ended()).code, 0);
   },
 };
 
@@ -277,7 +278,7 @@ const revoked: Row = {
     const clients = wires.map((wire, number) =>
       startClient(world, wire, keys, 'openvpn', AGREEMENT, { number, lines: number === 0 ? lines : [] }),
     );
-    await Promise.all(wires.map(wire => reach(world, wire.right, SERVER4, 20_000)));
+    await Promise.all(wires.map(wire => reach(world, wire.right, SERVER4)));
     const section = (enabled: string): Section => ({
       type: 'peer',
       name: 'client0',
@@ -290,7 +291,7 @@ const revoked: Row = {
       await world.until('it is gone', 10_000, async () => !(await peerNames(ovpnd!)).includes('client0'));
       rewrite(ovpnd!, keys, {}, [section('1')]);
       await reload(ovpnd!);
-      await reach(world, wires[0]!.right, SERVER4, 30_000);
+      await reach(world, wires[0]!.right, SERVER4);
     });
   },
 };

@@ -28,7 +28,7 @@ async function fails(
   options: RunOptions = {},
 ): Promise<void> {
   const { process } = new Ovpnd(world, namespace, sections, { ...options, clean: false });
-  const { code } = await process.ended(10_000);
+  const { code } = await process.ended();
   strictEqual(process.count(cause), 1, `one line ${cause}`);
   ok(code !== null && code > 0 && code < 126, `exit code ${code}`);
   ok(!/\bat .*:[0-9]+\)?$|Error:/m.test(process.output), 'a message, not a stack trace');

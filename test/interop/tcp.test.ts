@@ -21,6 +21,7 @@ import {
   startServer,
   type Wrap,
 } from './harness/tunnel.ts';
+import { PATIENCE_MS } from './harness/wait.ts';
 import { describeEnds, up, worksRow } from './harness/works.ts';
 
 const CIPHERS = ['AES-128-GCM', 'AES-192-GCM', 'AES-256-GCM', 'CHACHA20-POLY1305'] as const;
@@ -104,7 +105,7 @@ function serverKilled(ends: Ends): Row {
       const { wire, server } = await up(world, ends, TCP);
       await server.process.kill();
       await startServer(world, wire.left, keys, ends.server, TCP);
-      await reach(world, wire.right, SERVER4, 15_000);
+      await reach(world, wire.right, SERVER4);
     },
   };
 }
@@ -119,12 +120,12 @@ function clientKilled(ends: Ends): Row {
       await client.process.kill();
       const { ovpnd } = server;
       if (ovpnd !== undefined)
-        await world.until('the peer is gone', 2000, async () => (await peerNames(ovpnd)).length === 0);
-      await world.until('its device is gone', 3000, async () => {
+        await world.until('the peer is gone', PATIENCE_MS, async () => (await peerNames(ovpnd)).length === 0);
+      await world.until('its device is gone', PATIENCE_MS, async () => {
         return !/tun0|ov-/.test(await wire.right.run(['ip', '-o', 'link', 'show']));
       });
       startClient(world, wire, keys, ends.client, TCP);
-      await reach(world, wire.right, SERVER4, 10_000);
+      await reach(world, wire.right, SERVER4);
     },
   };
 }
@@ -137,7 +138,7 @@ function leaves(ends: Ends, who: 'server' | 'client'): Row {
       const { server, client } = await up(world, ends, TCP);
       const [leaver, other] = who === 'server' ? [server, client] : [client, server];
       await leaver.process.stop();
-      await other.process.line(/Connection reset|connection closed|read: Connection reset/i, 2000);
+      await other.process.line(/Connection reset|connection closed|read: Connection reset/i);
     },
   };
 }
@@ -182,13 +183,13 @@ const fiveClients: Row = {
     wires.forEach((wire, number) => {
       startClient(world, wire, keys, number % 2 === 0 ? 'openvpn' : 'quickjs', TCP, { number });
     });
-    await Promise.all(wires.map(wire => reach(world, wire.right, SERVER4, 20_000)));
+    await Promise.all(wires.map(wire => reach(world, wire.right, SERVER4)));
     await Promise.all(wires.map(wire => pingAll(wire.right, SERVER_ADDRESSES)));
     strictEqual((await peerNames(server.ovpnd!)).length, 5);
     const done = await server.ovpnd!.ask('disconnect', 'home', 'client0');
     strictEqual(done.code, 0, done.output);
     await world.until('it is back', 20_000, async () => (await peerNames(server.ovpnd!)).length === 5);
-    await reach(world, wires[0]!.right, SERVER4, 10_000);
+    await reach(world, wires[0]!.right, SERVER4);
   },
 };
 
@@ -203,7 +204,7 @@ const fallsBack: Row = {
     const remote = ['10.99.0.1 1195 udp4', '10.99.0.1 1195 tcp4', '10.99.0.1 1194 tcp4'];
     const options = { remote, server_poll_timeout: '2' };
     const client = startClient(world, wire, keys, 'quickjs', TCP, { options });
-    await reach(world, wire.right, SERVER4, 20_000);
+    await reach(world, wire.right, SERVER4);
     ok(client.process.find(/10\.99\.0\.1:1195: connect: Connection refused/) !== undefined, 'says why');
     const status = await client.ovpnd!.status();
     strictEqual(status.remote, '10.99.0.1 1194 tcp');
@@ -226,8 +227,8 @@ const silent: Row = {
     const remote = ['10.99.0.9 1194 tcp4', '10.99.0.1 1194 tcp4'];
     const options = { remote, server_poll_timeout: '2' };
     const client = startClient(world, wire, keys, 'quickjs', TCP, { options });
-    await client.process.line(/10\.99\.0\.9:1194: no connection within 2 s/, 6000);
-    await reach(world, wire.right, SERVER4, 20_000);
+    await client.process.line(/10\.99\.0\.9:1194: no connection within 2 s/);
+    await reach(world, wire.right, SERVER4);
   },
 };
 

@@ -10,7 +10,7 @@ import { run } from './harness/process.ts';
 import { type Row, table } from './harness/rows.ts';
 import { once, runState } from './harness/state.ts';
 import { type Ends, runtimesOf, SERVER4, startClient, startServer } from './harness/tunnel.ts';
-import { pause } from './harness/wait.ts';
+import { PATIENCE_MS, pause } from './harness/wait.ts';
 import { describeEnds, up } from './harness/works.ts';
 import type { World } from './harness/world.ts';
 
@@ -146,7 +146,7 @@ function cutOff(ends: Ends): Row {
       const { ovpnd } = server;
       if (ovpnd === undefined) return;
       // Of those that were reset nothing is left; the last one ended with the relay.
-      await world.until('all are gone', 3000, async () => {
+      await world.until('all are gone', PATIENCE_MS, async () => {
         return (await peerNames(ovpnd)).length === 0 && (await connections(world, server.process.pid)) === 1;
       });
     },

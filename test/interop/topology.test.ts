@@ -119,7 +119,7 @@ const crash: Row = {
     await first.process.kill();
     const second = start();
     await second.process.line(/./);
-    await reach(world, near, SERVER4, 20_000);
+    await reach(world, near, SERVER4);
     strictEqual((await second.process.stop()).code, 0);
     strictEqual(await near.snapshot(), before);
   },

@@ -4,7 +4,7 @@
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { Process, run, type SpawnOptions } from './process.ts';
 import { runPrefix, runState } from './state.ts';
-import { until } from './wait.ts';
+import { PATIENCE_MS, until } from './wait.ts';
 
 export class Namespace {
   readonly name: string;
@@ -131,7 +131,7 @@ export async function connect(left: Namespace, right: Namespace, number = 0): Pr
 
 /** The kernel finishes a new wire's IPv6 routes a moment later. */
 async function settled(namespace: Namespace, device: string): Promise<void> {
-  await until(`${device} in ${namespace.name} is up`, 5000, async () => {
+  await until(`${device} in ${namespace.name} is up`, PATIENCE_MS, async () => {
     const routes = await run([
       'ip',
       '-n',

@@ -125,7 +125,7 @@ export class Ovpnd {
   async ask(...words: readonly string[]): Promise<{ code: number | null; output: string }> {
     const command = [...COMMANDS[this.runtime], ...words, '-r', this.runDir];
     const child = new Process('ovpnd', command, { env: SANITIZERS });
-    const { code } = await child.ended(10_000);
+    const { code } = await child.ended();
     return { code, output: child.output };
   }
 

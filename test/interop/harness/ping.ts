@@ -4,7 +4,7 @@
 import { deepStrictEqual, strictEqual } from 'node:assert';
 import type { Namespace } from './namespace.ts';
 import type { Process } from './process.ts';
-import { until } from './wait.ts';
+import { PATIENCE_MS, until } from './wait.ts';
 import type { World } from './world.ts';
 
 export interface PingOptions {
@@ -88,10 +88,10 @@ export async function ping(from: Namespace, address: string, options: PingOption
 }
 
 /** Waits until `address` answers. */
-export async function reach(world: World, from: Namespace, address: string, ms = 10_000): Promise<void> {
+export async function reach(world: World, from: Namespace, address: string, ms = PATIENCE_MS): Promise<void> {
   await world.until(`${address} answers`, ms, async () => {
     const child = from.spawn('ping', ['ping', '-n', '-q', '-c', '1', '-W', '0.3', address]);
-    return (await child.ended(5000)).code === 0;
+    return (await child.ended()).code === 0;
   });
 }
 

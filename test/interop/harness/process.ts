@@ -3,7 +3,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { killGroup, runState } from './state.ts';
-import { until } from './wait.ts';
+import { PATIENCE_MS, until } from './wait.ts';
 
 export interface Exit {
   readonly code: number | null;
@@ -58,13 +58,13 @@ export class Process {
   }
 
   /** Waits for the process to end by itself. */
-  ended(ms: number): Promise<Exit> {
+  ended(ms = PATIENCE_MS): Promise<Exit> {
     this.isEnding = true;
     return until(`${this.name} ends`, ms, () => this.exit);
   }
 
   /** Asks it to end and waits. */
-  stop(signal: NodeJS.Signals = 'SIGTERM', ms = 5000): Promise<Exit> {
+  stop(signal: NodeJS.Signals = 'SIGTERM', ms = PATIENCE_MS): Promise<Exit> {
     this.isEnding = true;
     this.signal(signal);
     return this.ended(ms);
@@ -74,7 +74,7 @@ export class Process {
   async kill(): Promise<void> {
     this.isEnding = true;
     if (this.exit === undefined) killGroup(this.child, 'SIGKILL');
-    await this.ended(5000);
+    await this.ended(PATIENCE_MS);
   }
 
   /** First line that matches, from line number `from` on. */
@@ -87,7 +87,7 @@ export class Process {
   }
 
   /** Waits for a line that matches; gives up at once when the process has ended. */
-  line(pattern: RegExp, ms = 10_000, from = 0): Promise<string> {
+  line(pattern: RegExp, ms = PATIENCE_MS, from = 0): Promise<string> {
     return until(`line ${pattern} from ${this.name}`, ms, () => {
       const line = this.find(pattern, from);
       if (line === undefined && this.exit !== undefined) {
@@ -114,7 +114,7 @@ export class Process {
 /** Runs a command to its end and returns its output; throws when it fails. */
 export async function run(command: readonly string[], options: SpawnOptions = {}): Promise<string> {
   const child = new Process(command[0]!, command, options);
-  const exit = await child.ended(30_000);
+  const exit = await child.ended();
   if (exit.code !== 0)
     throw new Error(`${command.join(' ')}: exit ${exit.code ?? exit.signal}\n${child.output}`);
   return child.output;

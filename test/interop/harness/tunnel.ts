@@ -17,6 +17,7 @@ import {
 import { type Options, Ovpnd, type RunOptions, type Runtime, type Section } from './ovpnd.ts';
 import type { Identity, Pki, V2Keys } from './pki.ts';
 import type { Process } from './process.ts';
+import { PATIENCE_MS } from './wait.ts';
 import type { World } from './world.ts';
 
 export type Wrap = 'none' | 'tls-auth' | 'tls-crypt' | 'tls-crypt-v2';
@@ -166,7 +167,11 @@ export function listening(
 ): Promise<true> {
   const { pid } = process;
   const hasPort = transport === 'udp' ? hasUdpPort : hasTcpPort;
-  return world.until(`${process.name} listens`, 10_000, () => namespace.holds(pid) && hasPort(pid, 1194));
+  return world.until(
+    `${process.name} listens`,
+    PATIENCE_MS,
+    () => namespace.holds(pid) && hasPort(pid, 1194),
+  );
 }
 
 /** Starts client `number` (0...9) at the right end of a wire; does not wait. */

@@ -3,6 +3,12 @@
 
 const POLL_MS = 20;
 
+/**
+ * How long a test waits for what must come. On a machine with nothing else to do it comes at once; a busy one is no
+ * reason to fail. Below the minute after which a silent peer is given up, so that what came was told, not guessed.
+ */
+export const PATIENCE_MS = 40_000;
+
 export function pause(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms));
 }

@@ -48,8 +48,8 @@ export async function works(world: World, ends: Ends, agreement: Agreement): Pro
   for (const end of [server, client]) {
     if (!isStock(end.kind)) continue;
     // Waits: openvpn buffers what it says.
-    if (tls !== undefined) await end.process.line(new RegExp(`Control Channel: TLSv${tls},`), 3000);
-    if (cipher !== undefined) await end.process.line(new RegExp(`Data Channel: cipher '${cipher}'`), 3000);
+    if (tls !== undefined) await end.process.line(new RegExp(`Control Channel: TLSv${tls},`));
+    if (cipher !== undefined) await end.process.line(new RegExp(`Data Channel: cipher '${cipher}'`));
   }
 }
 

@@ -9,14 +9,13 @@ import { runState } from './state.ts';
 import { until } from './wait.ts';
 
 const TAIL_LINES = 40;
-const CLEAN_MS = 3000;
 const SANITIZER = /AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:/;
 
 export class World {
   readonly dir: string;
   private readonly namespaces: Namespace[] = [];
   private readonly daemons: Process[] = [];
-  /** Daemons that must end cleanly (code 0, soon) when asked to. */
+  /** Daemons that must end cleanly (code 0) when asked to. */
   private readonly clean = new Set<Process>();
   private wires = 0;
 
@@ -118,8 +117,8 @@ export class World {
 
 async function endCleanly(daemon: Process): Promise<string | undefined> {
   if (daemon.exit === undefined) {
-    const exit = await daemon.stop('SIGTERM', CLEAN_MS).catch(() => undefined);
-    if (exit === undefined) return `${daemon.name} still runs ${CLEAN_MS} ms after SIGTERM`;
+    const exit = await daemon.stop().catch(() => undefined);
+    if (exit === undefined) return `${daemon.name} still runs after SIGTERM`;
     if (exit.code !== 0) return `${daemon.name} answered SIGTERM with exit ${exit.code ?? exit.signal}`;
   }
   const report = daemon.find(SANITIZER);
