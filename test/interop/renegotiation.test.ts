@@ -22,6 +22,7 @@ function row(ends: Ends, starter: 'server' | 'client'): Row {
     title: `${describeEnds(ends)}, started by the ${starter}`,
     runtimes: runtimesOf(ends),
     timeoutMs: 150_000,
+    isWaiting: true,
     body: async world => {
       const extra = {
         server: starter === 'server' ? EVERY_FIVE : NEVER,

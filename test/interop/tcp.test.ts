@@ -65,6 +65,7 @@ function renegotiation(ends: Ends, starter: 'server' | 'client'): Row {
   return {
     title: `${describeEnds(ends)}: renegotiation every 5 s, started by the ${starter}`,
     runtimes: runtimesOf(ends),
+    isWaiting: true,
     body: async world => {
       const extra = {
         server: starter === 'server' ? EVERY_FIVE : NEVER,

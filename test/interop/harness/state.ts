@@ -6,6 +6,7 @@ import { type ChildProcess, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Waiting } from './rows.ts';
 
 export interface RunState {
   /** Next number for namespaces and folders. */
@@ -17,6 +18,8 @@ export interface RunState {
   readonly namespaces: Set<string>;
   /** Results shared between test files, made once (keys and certificates, for one). */
   readonly once: Map<string, Promise<unknown>>;
+  /** Rows of all tables that have not begun, in order, and how many are under way. */
+  readonly rows: { readonly waiting: Waiting[]; running: number };
 }
 
 const KEY = Symbol.for('ovpnd.interop');
@@ -40,6 +43,7 @@ function begin(): RunState {
     pids: [],
     namespaces: new Set(),
     once: new Map(),
+    rows: { waiting: [], running: 0 },
   };
   // 0755: the row that runs without root reads its files here.
   mkdirSync(state.dir, { recursive: true, mode: 0o755 });

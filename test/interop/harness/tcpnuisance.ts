@@ -7,7 +7,7 @@
 //   idle HOST PORT       four hundred connections that say nothing; one that is closed is opened again a second later
 //   reset HOST PORT      connections that are reset in the middle of a record
 //   cut HOST PORT        a relay on 127.0.0.1:1194 that resets both sides after 40 bytes, then after more and more
-// On SIGTERM it prints one JSON line: connections made, how many of them the other side closed, the most open at once.
+// Every tenth of a second and at SIGTERM it prints one JSON line: connections made, how many of them the other side closed, the most open at once.
 
 import { randomBytes, randomInt } from 'node:crypto';
 import { connect, createServer, type Socket } from 'node:net';
@@ -118,8 +118,9 @@ const MANNERS: Readonly<Record<string, Manner>> = {
   },
 };
 
+const report = (): void => console.log(JSON.stringify({ made, closed, most, open }));
 process.on('SIGTERM', () => {
-  console.log(JSON.stringify({ made, closed, most, open }));
+  report();
   process.exit(0);
 });
 
@@ -128,4 +129,5 @@ else {
   const manner = MANNERS[mode!]!;
   for (let i = 0; i < manner.many; i++) begin(manner);
   console.log('ready');
+  setInterval(report, 100);
 }
