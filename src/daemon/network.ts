@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Wires the network of one tunnel to netifd, over ubus, and to rtnetlink.
 
-import type { Host } from '../host/host.ts';
+import { describe, type Host, isFailure } from '../host/host.ts';
+import { DeviceWatch } from '../network/device.ts';
 import { type InterfaceState, TunnelNetwork } from '../network/netifd.ts';
 import type { NetworkReport } from '../network/network.ts';
 import { createRtnetlinkNetwork } from '../network/rtnetlink.ts';
@@ -21,7 +22,7 @@ export interface NetworkParts {
   readonly tunnel: string;
   /** For the state file; exists. */
   readonly runDirectory: string;
-  /** netifd has brought the device up; routes on it may be gone. */
+  /** Addresses of the device may have been gone; routes on it that are not ours may be. */
   readonly onDeviceUp: () => void;
 }
 
@@ -66,6 +67,39 @@ export function createTunnelNetwork(parts: NetworkParts): TunnelNetwork {
   });
   bus.onUp(() => network.inquire());
   return network;
+}
+
+export interface WatchParts {
+  readonly host: Host;
+  readonly log: Log;
+  readonly net: TunnelNetwork;
+  readonly device: string;
+  readonly index: number;
+  readonly onGone: (reason: string) => void;
+}
+
+/** Takes back what others do to the device; where that cannot be, the log says so. Returns what ends it. */
+export function watchDevice({ host, log, net, device, index, onGone }: WatchParts): (() => void) | undefined {
+  const watch = DeviceWatch.open(protocol => host.openNetlink(protocol), index, device, {
+    down: () => {
+      if (net.deviceDown())
+        log.write('warn', `device ${device} was set down: no packet passes until it is up`);
+    },
+    unsure: () => void net.deviceDown(),
+    up: () => {
+      if (net.deviceUp()) log.write('info', `device ${device} is up again, with its addresses and routes`);
+    },
+    gone: why => onGone(`the device is gone (${why})`),
+  });
+  if (!isFailure(watch)) {
+    host.loop.onReadable(watch.fd, () => watch.receive());
+    return () => {
+      host.loop.forget(watch.fd);
+      watch.close();
+    };
+  }
+  log.write('warn', `device ${device} is not watched: ${describe(watch)}`);
+  return undefined;
 }
 
 /** The same failure at every reconnect is worth one line. */

@@ -65,10 +65,8 @@ export function run(host: Host, options: RunOptions): number {
       return code;
     } else {
       log.write('error', 'the new configuration does not start: going back to the one before');
-      const old: Loaded = before;
+      next = again(host, before);
       before = undefined;
-      const material = loadMaterial(host, old.file.path, old.config, []);
-      next = material && { ...old, material };
     }
   }
   return 1;
@@ -84,6 +82,12 @@ function loadOrReport(host: Host, options: RunOptions, log: Log): Loaded | undef
   }
   logNotes(log, loaded.notes);
   return loaded;
+}
+
+/** The same configuration with its files read anew; undefined: one is gone. */
+function again(host: Host, old: Loaded): Loaded | undefined {
+  const material = loadMaterial(host, old.file.path, old.config, []);
+  return material && { ...old, material };
 }
 
 function logNotes(log: Log, notes: readonly Problem[]): void {
@@ -175,7 +179,7 @@ class TunnelProcess {
     for (const signal of ['INT', 'TERM'] as const) this.#host.loop.onSignal(signal, () => this.#stop());
     this.#host.loop.onSignal('HUP', () => void this.#reload());
     this.#host.loop.run();
-    this.#log.write('info', this.next === undefined ? 'stopped' : 'restarting with the new configuration');
+    this.#log.write('info', this.next === undefined ? 'stopped' : 'restarting');
     return 0;
   }
 
@@ -197,7 +201,7 @@ class TunnelProcess {
   /** The data plane is gone for good: begins anew, perhaps on another one. */
   #startAgain(reason: string): void {
     this.#log.write('error', `data plane: ${reason}, starting again`);
-    this.next ??= loadOrReport(this.#host, this.#options, this.#log);
+    this.next ??= loadOrReport(this.#host, this.#options, this.#log) ?? again(this.#host, this.loaded);
     this.#tunnel?.dispatch({ kind: 'shutdown' });
   }
 

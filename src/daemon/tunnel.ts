@@ -17,44 +17,20 @@ import { createKernelPlane, type KernelPlane } from '../plane/kernel.ts';
 import type { KernelGround } from '../plane/kernelground.ts';
 import { NATIVE_PEERS_MAX, NativePlane } from '../plane/native.ts';
 import type { PacketPlane, PlaneUnavailable } from '../plane/plane.ts';
-import type { Bus } from '../ubus/bus.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
-import type { Authenticator } from './authenticate.ts';
 import { createDropReport, type DropReport } from './dropreport.ts';
 import { clientEndpoint, type Endpoint, serverEndpoint } from './endpoint.ts';
 import type { Log } from './log.ts';
 import type { Lifetime, Material } from './material.ts';
 import type { NativeGround } from './native.ts';
-import { createTunnelNetwork } from './network.ts';
+import { createTunnelNetwork, watchDevice } from './network.ts';
 import type { ReloadPlan } from './reload.ts';
 import { clientOptions, planeMode, serverOptions } from './settings.ts';
 import { Sockets } from './sockets.ts';
+import type { TunnelParts } from './tunnelparts.ts';
 
 /** Packets handled in one go, so that a flood on one descriptor starves no other. */
 const BATCH = 64;
-
-export interface TunnelParts {
-  readonly host: Host;
-  readonly config: ServerConfig | ClientConfig;
-  readonly material: Material;
-  readonly log: Log;
-  /** Other services; it outlives the tunnel. */
-  readonly bus: Bus;
-  /** For the network state file; exists. */
-  readonly runDirectory: string;
-  /** Better planes that are off, and why. */
-  readonly planesOff: readonly PlaneUnavailable[];
-  /** Present: data packets are the kernel's, on this device. Owned by the tunnel from now on. */
-  readonly ground?: KernelGround;
-  /** Present: data packets are the shim's, on this device. Owned by the tunnel from now on. */
-  readonly native?: NativeGround;
-  /** Of a server: answers logins. */
-  readonly authenticator?: Authenticator;
-  /** The data plane is gone and will not come back. */
-  readonly onBroken: (reason: string) => void;
-  /** Everything is closed. */
-  readonly onExit: () => void;
-}
 
 export interface Tunnel {
   readonly config: ServerConfig | ClientConfig;
@@ -108,6 +84,8 @@ class RunningTunnel implements Tunnel {
   #isClosed = false;
   /** The kernel has no device that we see. */
   #tun: TunDevice | undefined;
+  #unwatch: (() => void) | undefined;
+  #isBroken = false;
   readonly #kernel: KernelPlane | undefined;
   readonly #native: NativePlane | undefined;
   #wanted: WantedNetwork | undefined;
@@ -188,7 +166,7 @@ class RunningTunnel implements Tunnel {
         inner: (peerId, payload) => this.dispatch({ kind: 'inner', peerId, payload: payload.slice() }),
         control: (path, bytes) => this.#fromNetwork(path, bytes),
         streamEnded: (socket, errno) => this.sockets.streams.ended(socket, errno),
-        broken: reason => this.#parts.onBroken(reason),
+        broken: reason => this.#broken(reason),
       },
     });
   }
@@ -203,7 +181,7 @@ class RunningTunnel implements Tunnel {
       sink: {
         notice: notice => this.dispatch({ kind: 'planeNotice', notice }),
         warn: text => this.#log.write('warn', `data plane: ${text}`),
-        broken: reason => this.#parts.onBroken(reason),
+        broken: reason => this.#broken(reason),
       },
     });
   }
@@ -232,6 +210,14 @@ class RunningTunnel implements Tunnel {
     for (const failure of this.net.open().failures) this.#log.write('warn', `left from before: ${failure}`);
     const noDevice = this.#openDevice();
     if (noDevice !== undefined) return noDevice;
+    this.#unwatch = watchDevice({
+      host: this.#host,
+      log: this.#log,
+      net: this.net,
+      device: this.#tun?.name ?? this.config.device,
+      index: this.#tun?.index ?? this.#parts.ground!.target.ifindex,
+      onGone: reason => this.#broken(reason),
+    });
     if (!this.plane.capabilities.tcp && wantsTcp(this.config)) {
       return `data_plane: ${this.plane.name} cannot do TCP`;
     }
@@ -271,6 +257,7 @@ class RunningTunnel implements Tunnel {
   #fromTun(tun: TunDevice): void {
     for (let i = 0; i < BATCH && !this.#isClosed; i++) {
       const packet = tun.read();
+      if (isFailure(packet) && packet.code === 'EBADFD') this.#broken(`the device is gone (${packet.text})`);
       if (packet === undefined || isFailure(packet)) break;
       this.plane.fromTun(packet, this.#host.monotonicMs());
     }
@@ -280,6 +267,15 @@ class RunningTunnel implements Tunnel {
   #deliver(packet: Uint8Array): void {
     // A full queue drops the packet, as a link would.
     this.#tun?.write(packet);
+  }
+
+  /** Said by the plane or the kernel, whoever finds out first. */
+  #broken(reason: string): void {
+    if (this.#isBroken || this.#isClosed) return;
+    this.#isBroken = true;
+    // Without its device the descriptor is always ready, and never gives a packet.
+    if (this.#tun !== undefined && this.#native === undefined) this.#host.loop.forget(this.#tun.fd);
+    this.#parts.onBroken(reason);
   }
 
   network(): WantedNetwork | undefined {
@@ -421,6 +417,7 @@ class RunningTunnel implements Tunnel {
     this.#resolution?.cancel();
     this.#parts.authenticator?.close();
     for (const failure of this.net.close().failures) this.#log.write('warn', `network: ${failure}`);
+    this.#unwatch?.();
     const far = this.#kernel ?? this.#native;
     if (far !== undefined) this.#host.loop.forget(far.noticeFd);
     this.plane.close();

@@ -17,6 +17,8 @@ import {
 } from './message.ts';
 
 export const NETLINK_ROUTE = 0;
+/** The group that hears of links. */
+export const RTNLGRP_LINK = 1;
 
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
@@ -140,10 +142,13 @@ export function encodeSetAddrGenMode(index: number, mode: number, little: boolea
     .finish();
 }
 
-/** Undefined when the message is no link. */
+/** Undefined when the message is no link, there or (RTM_DELLINK) gone. */
 export function decodeLink(message: Message): Link | undefined {
-  if (message.type !== RTM_NEWLINK || message.body.length < LINK_HEADER_LENGTH) return undefined;
-  const view = viewOf(message.body);
+  const { type, body } = message;
+  if ((type !== RTM_NEWLINK && type !== RTM_DELLINK) || body.length < LINK_HEADER_LENGTH) return undefined;
+  // Other families say what the link is to them: a bridge that lets go of it sends RTM_DELLINK, too.
+  if (body[0] !== AF_UNSPEC) return undefined;
+  const view = viewOf(body);
   const attributes = attributesOf(message, LINK_HEADER_LENGTH);
   const name = attributes.text(IFLA_IFNAME);
   if (name === undefined) return undefined;

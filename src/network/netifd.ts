@@ -24,6 +24,8 @@ export const RECHECK_MS = 3_000;
 /** netifd was slow, or is being restarted. */
 const AGAIN_MS = 2_000;
 
+const NOTHING = { addresses: [], routes: [], dns: { servers: [], domains: [] } } as const;
+
 /** ubus status codes that mean something here. */
 const PERMISSION_DENIED = 6;
 const NOT_FOUND = 4;
@@ -52,7 +54,7 @@ export interface NetifdNeeds {
   /** What was changed by rtnetlink. */
   report(report: NetworkReport): void;
   warn(text: string): void;
-  /** Others may have been taken along with the device's addresses: routes to networks behind peers. */
+  /** Routes that others have on the device may have been taken along: those to networks behind peers. */
   onDeviceUp(): void;
 }
 
@@ -64,6 +66,10 @@ export class TunnelNetwork {
   #isWanted = false;
   /** netifd was told and has it up. */
   #isUp = false;
+  /** The device was set down since: the kernel lacks part of it. */
+  #isStale = false;
+  /** netifd must let go of everything first. */
+  #isAnew = false;
   #hasHostRoutes = true;
   /** Host dependencies since the interface was set up. */
   #hosts = new Set<string>();
@@ -129,6 +135,25 @@ export class TunnelNetwork {
     this.#after(RECHECK_MS, () => this.inquire());
   }
 
+  /** Somebody set the device down. False: it was not up by our doing, nothing is missing. */
+  deviceDown(): boolean {
+    const isMissed = this.#by === 'rtnetlink' ? this.#wanted !== undefined : this.#isUp;
+    if (isMissed) this.#isStale = true;
+    return isMissed && !this.#isClosed;
+  }
+
+  /** It is up. True: again, and everything that the kernel has forgotten comes back. */
+  deviceUp(): boolean {
+    if (!this.#isStale || this.#isClosed) return false;
+    this.#isStale = false;
+    // netifd takes what it made for still there: only what it is told to let go of does it make anew.
+    this.#isAnew = this.#by === 'netifd';
+    this.#told = '';
+    if (this.#wanted !== undefined) this.apply(this.#wanted);
+    if (this.#by === 'rtnetlink') this.#needs.onDeviceUp();
+    return true;
+  }
+
   /** Shown by netifd with the interface. */
   error(text: string): void {
     if (this.#by !== 'netifd' || this.#isClosed || text === this.#lastError) return;
@@ -144,7 +169,7 @@ export class TunnelNetwork {
   }
 
   #forget(): void {
-    this.#isUp = false;
+    this.#isUp = this.#isStale = this.#isAnew = false;
     this.#hosts.clear();
     this.#told = '';
     this.#lastError = '';
@@ -179,13 +204,21 @@ export class TunnelNetwork {
     const report = this.#needs.kernel.prepare(wanted);
     if (report.failures.length > 0) this.#needs.report(report);
     const told = textOf(wanted);
-    const keep = this.#isUp;
     this.#told = told;
-    this.#needs.notify(linkUpNotice(this.#needs.tunnel, wanted, keep), failure => {
-      if (failure !== undefined) this.#refused(failure, told);
+    const isAnew = this.#isAnew;
+    this.#isAnew = false;
+    const what = isAnew ? { ...wanted, ...NOTHING } : wanted;
+    this.#needs.notify(linkUpNotice(this.#needs.tunnel, what), failure => {
       // In between the interface may have gone down and up again.
-      else if (this.#told === told) this.#isUp = true;
-      if (failure === undefined && !keep) this.#needs.onDeviceUp();
+      const isLast = this.#told === told;
+      if (failure !== undefined) {
+        if (isLast) this.#isAnew = isAnew;
+        this.#refused(failure, told);
+      } else {
+        if (isLast) this.#isUp = true;
+        if (isLast && isAnew) this.#told = '';
+        if (!isAnew) this.#needs.onDeviceUp();
+      }
       this.#next();
     });
   }

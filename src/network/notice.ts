@@ -39,10 +39,10 @@ function routesToPeers(addresses: readonly WantedAddress[]): WantedRoute[] {
 }
 
 /**
- * The interface is up with exactly this. `keep`: it is up already, and only what differs is changed; without it
- * netifd takes hold of the device and brings it up first.
+ * The interface is up with exactly this: netifd takes hold of the device and brings it up, unless it has, and changes
+ * what differs from what it was told before. Without `keep`, which would leave everything that is not named as it was.
  */
-export function linkUpNotice(name: string, wanted: WantedNetwork, keep: boolean): object {
+export function linkUpNotice(name: string, wanted: WantedNetwork): object {
   const { addresses, dns } = wanted;
   const routes = [...wanted.routes, ...routesToPeers(addresses)];
   const ofFamily4 = ({ destination }: WantedRoute): boolean => isIpv4(destination.ip);
@@ -51,7 +51,6 @@ export function linkUpNotice(name: string, wanted: WantedNetwork, keep: boolean)
     interface: name,
     ifname: wanted.device,
     'link-up': true,
-    keep,
     ipaddr: addresses.filter(({ address }) => isIpv4(address.ip)).map(addressItem),
     ip6addr: addresses.filter(({ address }) => !isIpv4(address.ip)).map(addressItem),
     routes: routes.filter(ofFamily4).map(routeItem),
@@ -73,5 +72,5 @@ export function hostNotice(name: string, ip: Ip): object {
 
 /** Two states with the same text mean the same to netifd. */
 export function textOf(wanted: WantedNetwork): string {
-  return JSON.stringify([linkUpNotice('', wanted, true), wanted.mtu, wanted.outside.map(ipKey)]);
+  return JSON.stringify([linkUpNotice('', wanted), wanted.mtu, wanted.outside.map(ipKey)]);
 }

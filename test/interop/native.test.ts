@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bad days of the native data plane, all of them under load: harmful packets at a high rate, new keys, peers thrown
-// out, devices that go down or away, a control thread that stands still, a process that is killed.
+// out, devices that go down or away (on the js plane, too), a control thread that stands still, a process that is killed.
 
 import { deepStrictEqual, ok, strictEqual } from 'node:assert';
 import { existsSync } from 'node:fs';
 import { isStock } from './harness/openvpn.ts';
+import { writeUci } from './harness/ovpnd.ts';
 import { peerNames } from './harness/peers.ts';
 import { pingAll, reach, undisturbed } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
@@ -22,7 +23,8 @@ import {
   startServer,
 } from './harness/tunnel.ts';
 import { PATIENCE_MS, pause } from './harness/wait.ts';
-import { describeEnds, up } from './harness/works.ts';
+import { describeEnds, type Tunnel, up } from './harness/works.ts';
+import type { World } from './harness/world.ts';
 
 const AGREEMENT = { wrap: 'tls-crypt' } as const;
 const CLIENT4 = '10.8.0.2';
@@ -40,9 +42,9 @@ interface Status {
   readonly drops: { readonly plane: Readonly<Record<string, number>> };
 }
 
-async function statusOf(end: End): Promise<Status> {
+async function statusOf(end: End, plane: Plane = 'native'): Promise<Status> {
   const status = (await end.ovpnd!.status()) as unknown as Status;
-  strictEqual(status.data_plane.name, 'native');
+  strictEqual(status.data_plane.name, plane);
   return status;
 }
 
@@ -150,54 +152,96 @@ const thrownOut: Row = {
   },
 };
 
-function downAndUp(which: 'server' | 'client'): Row {
+type Which = 'server' | 'client';
+type Plane = 'native' | 'js';
+
+/** Both ends on one plane, with a load that it carries, and routes of both families. */
+async function loaded(world: World, plane: Plane): Promise<{ tunnel: Tunnel; streams: Stream[] }> {
+  const options = { data_plane: plane };
+  const routes = { push_route: ['192.168.77.0/24', 'fd77::/64'] };
+  const server = { ...QUICK, options: { ...QUICK.options, ...options, ...routes } };
+  const tunnel = await up(world, OURS_OURS, AGREEMENT, { server, client: { options } });
+  const { left, right } = tunnel.wire;
+  const rate = plane === 'js' ? 300 : 5000;
+  const streams = await Promise.all([
+    Stream.start(world, right, left, SERVER4, { rate }),
+    Stream.start(world, left, right, CLIENT4, { rate }),
+  ]);
+  return { tunnel, streams };
+}
+
+function downAndUp(which: Which, plane: Plane): Row {
   return {
-    title: `the ${which}'s device is set down and up again under load`,
+    title: `${plane}: the ${which}'s device is set down and up again under load, and has all of its network again`,
     runtimes: ['quickjs'],
     body: async world => {
-      const tunnel = await up(world, OURS_OURS, AGREEMENT);
+      const { tunnel, streams } = await loaded(world, plane);
       const { wire } = tunnel;
       const namespace = which === 'server' ? wire.left : wire.right;
-      const { device } = tunnel[which];
-      const running = await Promise.all([
-        Stream.start(world, wire.right, wire.left, SERVER4, { rate: 5000 }),
-        Stream.start(world, wire.left, wire.right, CLIENT4, { rate: 5000 }),
-      ]);
-      await namespace.ip(`link set ${device} down`);
-      await pause(500);
-      await namespace.ip(`link set ${device} up`);
-      await reach(world, wire.right, SERVER4);
+      const { device, process } = tunnel[which];
+      await reach(world, wire.right, SERVER6);
+      const whole = await namespace.snapshot();
+      for (const word of ['fd42:8::', ...(which === 'client' ? ['192.168.77.0/24', 'fd77::/64'] : [])])
+        ok(whole.includes(word), word);
+      for (let i = 0; i < 2; i++) {
+        const from = process.lines.length;
+        await namespace.ip(`link set ${device} down`);
+        await process.line(/warn: device ov-\S+ was set down/, PATIENCE_MS, from);
+        await namespace.ip(`link set ${device} up`);
+        await process.line(/info: device ov-\S+ is up again/, PATIENCE_MS, from);
+        await reach(world, wire.right, SERVER4);
+        await reach(world, wire.right, SERVER6);
+        await world.until(
+          'its network is as before',
+          5000,
+          async () => (await namespace.snapshot()) === whole,
+        );
+      }
       await undisturbed(wire.right, SERVER4, () => pause(1000));
-      for (const stream of running) isSound(await stream.stop());
-      await statusOf(tunnel[which]);
+      for (const stream of streams) isSound(await stream.stop());
+      strictEqual(process.count(/is up again/), 2);
+      await statusOf(tunnel[which], plane);
     },
   };
 }
 
-function taken(which: 'server' | 'client'): Row {
+function taken(which: Which, plane: Plane): Row {
   return {
-    title: `the ${which}'s device is deleted under load: it says so and starts again`,
+    title: `${plane}: the ${which}'s device is deleted, then renamed, under load: it says so and starts again`,
     runtimes: ['quickjs'],
     body: async world => {
-      const tunnel = await up(world, OURS_OURS, AGREEMENT, { server: QUICK });
+      const { tunnel } = await loaded(world, plane);
       const { wire } = tunnel;
       const namespace = which === 'server' ? wire.left : wire.right;
       const { device, process } = tunnel[which];
-      await Promise.all([
-        Stream.start(world, wire.right, wire.left, SERVER4, { rate: 5000 }),
-        Stream.start(world, wire.left, wire.right, CLIENT4, { rate: 5000 }),
-      ]);
-      for (let i = 0; i < 2; i++) {
+      for (const command of [`link del ${device}`, `link set ${device} name other0`]) {
         const from = process.lines.length;
-        await namespace.ip(`link del ${device}`);
+        await namespace.ip(command);
         await process.line(/error: data plane: the device is gone .*, starting again$/, PATIENCE_MS, from);
         await reach(world, wire.right, SERVER4);
         await reach(world, wire.right, SERVER6);
       }
-      await statusOf(tunnel[which]);
+      strictEqual(process.count(/starting again/), 2);
+      ok(!(await namespace.snapshot()).includes('other0'), 'the renamed device is left');
+      await statusOf(tunnel[which], plane);
     },
   };
 }
+
+const brokenConfig: Row = {
+  title:
+    'the device is deleted while the configuration is being edited: the tunnel goes on with the one it had',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const { tunnel } = await loaded(world, 'native');
+    const { device, process, ovpnd } = tunnel.client;
+    writeUci(ovpnd!.dir, []);
+    await tunnel.wire.right.ip(`link del ${device}`);
+    await process.line(/error: data plane: the device is gone .*, starting again$/);
+    await process.line(/error: .*holds no server or client section/);
+    await reach(world, tunnel.wire.right, SERVER6);
+  },
+};
 
 const HELD_MS = 2000;
 
@@ -267,10 +311,13 @@ table('native plane, bad days', { atOnce: 4 }, [
   swapped(OURS_THEIRS),
   swapped(THEIRS_OURS),
   thrownOut,
-  downAndUp('server'),
-  downAndUp('client'),
-  taken('server'),
-  taken('client'),
+  ...(['native', 'js'] as const).flatMap(plane => [
+    downAndUp('server', plane),
+    downAndUp('client', plane),
+    taken('server', plane),
+    taken('client', plane),
+  ]),
+  brokenConfig,
   held(OURS_OURS),
   held(OURS_THEIRS),
   held(THEIRS_OURS),

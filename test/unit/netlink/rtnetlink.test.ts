@@ -70,7 +70,11 @@ describe('rtnetlink links', () => {
       0900 0300 74756e30 00 000000  0800 0400 dc050000
       1000 1200  0800 0100 74756e 00  0400 0200
       1000 1a00  0c00 0a00  0500 0800 01 000000`;
-    deepStrictEqual(decodeLink(only(hex(`54000000 1000 0000 01000000 00000000 ${body}`), true)), {
+    const there = decodeLink(only(hex(`54000000 1000 0000 01000000 00000000 ${body}`), true));
+    deepStrictEqual(decodeLink(only(hex(`54000000 1100 0000 01000000 00000000 ${body}`), true)), there);
+    const toBridges = `54000000 1100 0000 01000000 00000000 07${body.slice(2)}`;
+    strictEqual(decodeLink(only(hex(toBridges), true)), undefined);
+    deepStrictEqual(there, {
       index: 3,
       name: 'tun0',
       flags: 0x110d1,

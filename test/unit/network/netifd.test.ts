@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who applies the wanted state, with a netifd that answers when the test says so, and the model kernel.
 
-import { deepStrictEqual, strictEqual } from 'node:assert';
+import { deepStrictEqual, ok, strictEqual } from 'node:assert';
 import type { Loop } from '../../../src/host/host.ts';
 import {
   type AskFailure,
@@ -9,6 +9,7 @@ import {
   RECHECK_MS,
   TunnelNetwork,
 } from '../../../src/network/netifd.ts';
+import { Run } from '../../../src/network/run.ts';
 import { expected, OTHER, WANTED, type World, world } from './world.ts';
 
 type Notice = Record<string, unknown>;
@@ -84,8 +85,22 @@ function scene(state: Scene['state'] = 'no netifd'): Scene {
 }
 
 const PENDING: InterfaceState = { proto: 'ovpnd', isWanted: true };
+/** Host dependencies, links with nothing on them, and whole ones. */
 const actions = (told: readonly Notice[]): unknown[] =>
-  told.map(({ action, keep }) => keep ?? `do ${action}`);
+  told.map(({ action, ipaddr }) => (action === 0 ? (ipaddr as []).length > 0 : `do ${action}`));
+
+/** What netifd has made of the notices: of what it is told again it makes nothing anew. */
+function made(told: readonly Notice[]): Set<string> {
+  const there = new Set<string>();
+  for (const notice of told.filter(({ action }) => action === 0)) {
+    const lists = [notice.ipaddr, notice.ip6addr, notice.routes, notice.routes6] as unknown[][];
+    const items = new Set(lists.flat().map(item => JSON.stringify(item)));
+    for (const item of there) if (!items.has(item)) there.delete(item);
+    for (const item of items) there.add(item);
+    strictEqual('keep' in notice, false, 'what is not named would stay');
+  }
+  return there;
+}
 
 describe('who applies the network', () => {
   it('without such an interface, or with one of another protocol, this process configures', () => {
@@ -100,11 +115,11 @@ describe('who applies the network', () => {
     }
   });
 
-  it('netifd gets host routes first, then all; a change keeps the link, the same again is not told', () => {
+  it('netifd gets host routes first, then all; a change is told whole, the same again is not told', () => {
     const { net, told, settle, ups } = scene(PENDING);
     net.apply(WANTED);
     settle();
-    deepStrictEqual(actions(told), ['do 6', 'do 6', false]);
+    deepStrictEqual(actions(told), ['do 6', 'do 6', true]);
     deepStrictEqual(ups, [0]);
     net.apply({ ...WANTED });
     settle();
@@ -112,7 +127,7 @@ describe('who applies the network', () => {
     net.apply(OTHER);
     settle();
     // One of its two servers is known.
-    deepStrictEqual(actions(told), ['do 6', 'do 6', false, 'do 6', true]);
+    deepStrictEqual(actions(told), ['do 6', 'do 6', true, 'do 6', true]);
   });
 
   it('netifd gives the addresses; this process only prepares the device', () => {
@@ -141,7 +156,7 @@ describe('who applies the network', () => {
     pass(RECHECK_MS);
     settle();
     // Without host routes, as the interface says now.
-    deepStrictEqual(actions(told), [false]);
+    deepStrictEqual(actions(told), [true]);
     strictEqual(net.by, 'netifd');
   });
 
@@ -152,7 +167,7 @@ describe('who applies the network', () => {
     net.interfaceDown();
     net.interfaceUp(true);
     settle();
-    deepStrictEqual(actions(told), [false, false]);
+    deepStrictEqual(actions(told), [true, true]);
   });
 
   it('an interface that stays down is left alone; one that is removed gives the network to this process', () => {
@@ -197,7 +212,7 @@ describe('who applies the network', () => {
     net.interfaceUp(true);
     settle();
     strictEqual(net.by, 'netifd');
-    deepStrictEqual(actions(told), ['do 6', 'do 6', false]);
+    deepStrictEqual(actions(told), ['do 6', 'do 6', true]);
     strictEqual(
       kernel
         .snapshot()
@@ -217,10 +232,75 @@ describe('who applies the network', () => {
     deepStrictEqual(warnings, ['netifd: network.interface notify_proto: Unknown error']);
     pass(2_000);
     settle();
-    deepStrictEqual(actions(told), [false, false, false]);
+    deepStrictEqual(actions(told), [true, true, true]);
     net.apply(WANTED);
     settle();
-    strictEqual(told.at(-1)!.keep, true);
+    deepStrictEqual(actions(told).at(-1), true);
+  });
+
+  it('a device that was down and is up again gets back what the kernel has forgotten', () => {
+    const { net, kernel, settle, ups } = scene();
+    net.apply(WANTED);
+    settle();
+    strictEqual(net.deviceUp(), false, 'the first time nothing is missing');
+    const whole = kernel.snapshot();
+    for (let i = 1; i <= 2; i++) {
+      const run = new Run(kernel.open);
+      const link = run.link('ov-home')!;
+      run.setUp(link, false);
+      strictEqual(net.deviceDown(), true);
+      ok(!kernel.snapshot().some(line => /fd42:8::2|192\.168\.7\.0/.test(line)));
+      run.setUp(link, true);
+      run.finish();
+      strictEqual(net.deviceUp(), true);
+      deepStrictEqual(kernel.snapshot(), whole);
+      strictEqual(ups.length, i);
+    }
+    strictEqual(net.deviceUp(), false);
+  });
+
+  it('netifd lets go of what such a device lost, and makes it anew', () => {
+    const { net, told, settle, ups } = scene(PENDING);
+    net.apply(WANTED);
+    strictEqual(net.deviceDown(), false, 'netifd has not taken hold of it yet');
+    settle();
+    strictEqual(net.deviceUp(), false);
+    const whole = made(told);
+    told.length = 0;
+    strictEqual(net.deviceDown(), true);
+    settle();
+    deepStrictEqual(told, []);
+    strictEqual(net.deviceUp(), true);
+    settle();
+    deepStrictEqual(actions(told), [false, true]);
+    deepStrictEqual(made(told), whole);
+    strictEqual(ups.length, 2);
+  });
+
+  it('whatever becomes of the notice that lets go, all of it is made anew in the end', () => {
+    const { net, told, settle, pass } = scene(PENDING);
+    net.apply(WANTED);
+    settle();
+    told.length = 0;
+    net.deviceDown();
+    net.deviceUp();
+    settle(() => ({ status: 9, text: 'network.interface notify_proto: Unknown error' }));
+    pass(2_000);
+    settle();
+    deepStrictEqual(actions(told), [false, false, true]);
+  });
+
+  it('a device that goes down with the interface is not missed', () => {
+    const { net, told, settle } = scene(PENDING);
+    net.apply(WANTED);
+    settle();
+    told.length = 0;
+    net.interfaceDown();
+    strictEqual(net.deviceDown(), false);
+    net.interfaceUp(true);
+    strictEqual(net.deviceUp(), false);
+    settle();
+    deepStrictEqual(actions(told), ['do 6', 'do 6', true]);
   });
 
   it('errors are shown by netifd, each once, and again after the next setup', () => {

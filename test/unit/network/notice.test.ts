@@ -16,12 +16,11 @@ const FULL: WantedNetwork = {
 
 describe('notices to netifd', () => {
   it('a notice has every address, route and name server as netifd reads them', () => {
-    deepStrictEqual(linkUpNotice('home', FULL, false), {
+    deepStrictEqual(linkUpNotice('home', FULL), {
       action: 0,
       interface: 'home',
       ifname: 'ov-home',
       'link-up': true,
-      keep: false,
       ipaddr: [
         { ipaddr: '10.8.0.2', mask: '24' },
         { ipaddr: '10.9.0.2', mask: '32', ptp: '10.9.0.1' },
@@ -47,7 +46,7 @@ describe('notices to netifd', () => {
 
   it('a notice survives the codec of the bus unchanged', () => {
     for (const notice of [
-      linkUpNotice('home', FULL, true),
+      linkUpNotice('home', FULL),
       hostNotice('home', ip('192.0.2.1')),
       errorNotice('home', 'TUNNEL_ERROR', 'no'),
     ]) {
