@@ -18,7 +18,9 @@ export function check(host: Host, configDirectory: string): number {
   const problems = [...config.problems, ...materialProblems(host, config)].sort((a, b) => a.line - b.line);
   for (const problem of problems) host.print(1, `${formatProblem(problem)}\n`);
   const errors = problems.filter(problem => problem.severity === 'error').length;
-  const tunnels = config.servers.length + config.clients.length;
+  const isRefused = (name: string): boolean =>
+    problems.some(({ severity, section }) => severity === 'error' && section === name);
+  const tunnels = [...config.servers, ...config.clients].filter(({ name }) => !isRefused(name)).length;
   const warnings = problems.length - errors;
   const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
   const counts = [count(tunnels, 'usable tunnel'), count(errors, 'error'), count(warnings, 'warning')];

@@ -4,6 +4,7 @@
 
 import { describe, type Host, isFailure } from '../host/host.ts';
 import { type ParsedFile, parse, type UciSection } from '../uci/parse.ts';
+import { uciErrorText } from '../uci/problem.ts';
 import { byteString } from '../uci/text.ts';
 import { addList, findSection, setOption, setSection, write } from '../uci/write.ts';
 
@@ -31,7 +32,7 @@ export function readConfigText(host: Host, directory: string): ConfigText | stri
   }
   const parsed = parse(bytes);
   if (parsed.error !== undefined) {
-    return `${path}:${parsed.error.line}: cannot be read as uci: ${parsed.error.text}`;
+    return `${path}:${parsed.error.line}: ${uciErrorText(parsed.error.text)}`;
   }
   const text = byteString(bytes);
   return { path, text: text === '' || text.endsWith('\n') ? text : `${text}\n`, parsed };

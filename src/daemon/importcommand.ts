@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `ovpnd import FILE NAME`: reads the profile and the files beside it, prints what became of each directive.
 
-import { describe, type Host, isFailure } from '../host/host.ts';
+import { type Host, isFailure } from '../host/host.ts';
 import type { Verdict } from '../profile/import.ts';
 import { applyImport, type ImportTarget, planImport } from './import.ts';
 
@@ -9,7 +9,7 @@ import { applyImport, type ImportTarget, planImport } from './import.ts';
 export function importProfileFile(host: Host, file: string, target: ImportTarget, isTrial: boolean): number {
   const bytes = host.files.read(file);
   if (isFailure(bytes)) {
-    host.print(2, `ovpnd: ${file}: ${describe(bytes)}\n`);
+    host.print(2, `ovpnd: ${file}: cannot be read: ${bytes.text}\n`);
     return 1;
   }
   const folder = file.includes('/') ? file.slice(0, file.lastIndexOf('/') + 1) : '';

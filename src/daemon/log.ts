@@ -4,6 +4,7 @@
 
 import type { LogLevel } from '../core/event.ts';
 import type { Host } from '../host/host.ts';
+import { oneLine } from '../uci/text.ts';
 
 const KEPT_LINES = 200;
 const PERIOD_MS = 10_000;
@@ -30,7 +31,9 @@ export function createLog(host: LogHost, tunnel: string, firstLevel: LogLevel, t
   let lines = 0;
   let suppressed = 0;
 
-  function emit(lineLevel: LogLevel, text: string): void {
+  function emit(lineLevel: LogLevel, said: string): void {
+    // Whoever writes a line escapes what others said; this is for what was overlooked.
+    const text = oneLine(said);
     const line = `${tunnel}: ${lineLevel}: ${text}`;
     kept.push(line);
     if (kept.length > KEPT_LINES) kept.shift();

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command line.
 
+import { printable } from '../core/text.ts';
 import { currentHost } from '../host/current.ts';
 import type { Host } from '../host/host.ts';
+import { COMMON, type CommandLine, HELP, notKnown, parseCommandLine } from './commandline.ts';
 import { check, disconnect, reload, status } from './commands.ts';
 import { CONFIG_DIRECTORY, KEY_DIRECTORY, RUN_DIRECTORY, UBUS_SOCKET } from './configfile.ts';
 import { genkeyCommand } from './genkey.ts';
@@ -44,17 +46,6 @@ exit status: 0 done, 1 it failed, 64 the command line is wrong
 `;
 
 const EXIT_USAGE = 64;
-
-interface CommandLine {
-  readonly words: readonly string[];
-  readonly flags: ReadonlySet<string>;
-  /** Options with a value, by their letter. */
-  readonly values: ReadonlyMap<string, string>;
-  readonly configDirectory: string;
-  readonly runDirectory: string;
-  readonly keyDirectory: string;
-  readonly ubusSocket: string;
-}
 
 interface Command {
   /** Words after the command's name, at least and at most. */
@@ -169,60 +160,50 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
 };
 
-/** Options with a value that every command takes, and all there are. */
-const COMMON: readonly string[] = ['-c', '-r', '-k', '-u'];
-const VALUED = new Set([...COMMON, ...Object.values(COMMANDS).flatMap(({ values = [] }) => values)]);
-/** Options that are there or not. */
-const FLAGS: ReadonlySet<string> = new Set(['-l', '-n', '-h', '--help', '--json']);
-
-/** undefined: not to be understood. */
-function parseCommandLine(args: readonly string[]): CommandLine | undefined {
-  const words: string[] = [];
-  const flags = new Set<string>();
-  const values = new Map<string, string>();
-  for (let i = 0; i < args.length; i++) {
-    const word = args[i]!;
-    if (VALUED.has(word)) {
-      const value = args[++i];
-      if (value === undefined || value === '') return undefined;
-      values.set(word, value);
-    } else if (FLAGS.has(word)) flags.add(word);
-    else if (word.startsWith('-')) return undefined;
-    else words.push(word);
-  }
-  return {
-    words,
-    flags,
-    values,
-    configDirectory: values.get('-c') ?? CONFIG_DIRECTORY,
-    runDirectory: values.get('-r') ?? RUN_DIRECTORY,
-    keyDirectory: values.get('-k') ?? KEY_DIRECTORY,
-    ubusSocket: values.get('-u') ?? UBUS_SOCKET,
-  };
+/** What USAGE says of one command. */
+function usageOf(name: string): string {
+  const lines = USAGE.slice(0, USAGE.indexOf('\noptions\n')).split('\n');
+  const isOf = (i: number): boolean =>
+    `${lines[i]} `.startsWith(`  ${name} `) || (/^ {12}/.test(lines[i]!) && isOf(i - 1));
+  const own = lines
+    .filter((_, i) => isOf(i))
+    .map(line => line.replace(/^ {2}/, /^ {12}/.test(line) ? '        ' : '  ovpnd '));
+  return ['usage:', ...own].join('\n');
 }
 
-function execute(host: Host, line: CommandLine): number | undefined {
+/** The exit code, or what is wrong with the command line. */
+function execute(host: Host, line: CommandLine): number | string {
   const [name = '', ...words] = line.words;
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (command === undefined) return undefined;
+  if (command === undefined) return notKnown('command', name, Object.keys(COMMANDS));
   const { words: count, flags = [], values = [], section } = command;
-  if (words.length < count[0] || words.length > count[1]) return undefined;
-  for (const flag of line.flags) if (!flags.includes(flag)) return undefined;
-  for (const value of line.values.keys()) if (![...COMMON, ...values].includes(value)) return undefined;
+  const use = usageOf(name);
+  const known = [...COMMON, ...flags, ...values];
+  for (const given of [...line.flags, ...line.values.keys()])
+    if (!known.includes(given)) return `${notKnown(`option of ${name}`, given, known)}\n${use}`;
+  if (words.length < count[0] || words.length > count[1]) return use;
   const named = section === undefined ? undefined : words[section];
-  if (named !== undefined && !SECTION_NAME.test(named)) return undefined;
-  return command.run(host, { ...line, words });
+  if (named !== undefined && !SECTION_NAME.test(named))
+    return `'${printable(named)}' cannot be the name of a section: that is 1 to 32 letters, digits or _`;
+  return command.run(host, { ...line, words }) ?? use;
 }
 
 function main(host: Host): number {
-  const line = parseCommandLine(host.args);
-  if (line?.flags.has('-h') || line?.flags.has('--help') || line?.words[0] === 'help') {
+  const valued = Object.values(COMMANDS).flatMap(({ values = [] }) => values);
+  const flags = Object.values(COMMANDS).flatMap(command => command.flags ?? []);
+  const line = parseCommandLine(host.args, [...COMMON, ...valued], [...HELP, ...flags]);
+  const isHelp =
+    typeof line !== 'string' && (line.words[0] === 'help' || HELP.some(flag => line.flags.has(flag)));
+  if (isHelp) {
     host.print(1, USAGE);
     return 0;
   }
-  const code = line === undefined ? undefined : execute(host, line);
-  if (code !== undefined) return code;
-  host.print(2, USAGE);
+  const result = typeof line === 'string' ? line : execute(host, line);
+  if (typeof result === 'number') return result;
+  host.print(
+    2,
+    host.args.length === 0 ? USAGE : `${result.startsWith('usage:') ? '' : 'ovpnd: '}${result}\n`,
+  );
   return EXIT_USAGE;
 }
 

@@ -66,7 +66,8 @@ export function loadMaterial(
   for (const { option, path, secret } of tunnel.files) {
     const bytes = host.files.read(path);
     if (isFailure(bytes)) {
-      problems.push(problem(place, option, 'error', `cannot be read: ${bytes.text}`));
+      const why = bytes.code === 'EINVAL' ? 'it is no regular file' : bytes.text;
+      problems.push(problem(place, option, 'error', `cannot be read: ${why}`));
       isComplete = false;
       continue;
     }

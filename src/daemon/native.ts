@@ -12,6 +12,7 @@ import {
 import { NATIVE_LIMITS, NATIVE_PEERS_MAX } from '../plane/native.ts';
 import type { PlaneUnavailable } from '../plane/plane.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
+import { tunProblem } from './failures.ts';
 import { planeMode } from './settings.ts';
 
 export interface NativeGround {
@@ -35,7 +36,7 @@ function wantedFeatures(config: ServerConfig | ClientConfig): number {
 /** Makes the tunnel's device and starts its data thread, or says why another plane must do. */
 export function openNative(host: Host, config: ServerConfig | ClientConfig): NativeGround | PlaneUnavailable {
   const tun = host.openTun(config.device, true);
-  if (isFailure(tun)) return { name: 'native', reason: describe(tun) };
+  if (isFailure(tun)) return { name: 'native', reason: tunProblem(config.device, tun) };
   const isServer = config.role === 'server';
   const engine = tun.openPlane({
     isMany: planeMode(config) === 'mp',

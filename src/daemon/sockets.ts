@@ -13,6 +13,7 @@ import {
   type UdpSocket,
 } from '../host/host.ts';
 import type { ClientConfig, Proto, ServerConfig } from '../uci/config.ts';
+import { listenProblem } from './failures.ts';
 import { Streams } from './streams.ts';
 
 /** Packets handled in one go, so that a flood on one descriptor starves no other. */
@@ -107,7 +108,7 @@ export class Sockets {
       let failure = this.#bind(proto, bind);
       const isWithoutIp6 = failure?.code === 'EAFNOSUPPORT' && bind.family === 0;
       if (isWithoutIp6) failure = this.#bind(proto, { ...bind, family: 4 });
-      if (failure !== undefined) return `cannot listen on ${proto} port ${port}: ${describe(failure)}`;
+      if (failure !== undefined) return listenProblem(proto, config, failure);
     }
     return undefined;
   }

@@ -9,7 +9,7 @@ import { earlier } from '../core/event.ts';
 import type { WantedNetwork } from '../core/network.ts';
 import type { PlaneCommand } from '../core/plane.ts';
 import { OPCODE } from '../core/wire.ts';
-import { describe, type Host, isFailure, type Resolution, type Timer, type TunDevice } from '../host/host.ts';
+import { type Host, isFailure, type Resolution, type Timer, type TunDevice } from '../host/host.ts';
 import type { TunnelNetwork } from '../network/netifd.ts';
 import { execute } from '../plane/command.ts';
 import { createJsPlane } from '../plane/js.ts';
@@ -20,6 +20,7 @@ import type { PacketPlane, PlaneUnavailable } from '../plane/plane.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
 import { createDropReport, type DropReport } from './dropreport.ts';
 import { clientEndpoint, type Endpoint, serverEndpoint } from './endpoint.ts';
+import { tunProblem } from './failures.ts';
 import type { Log } from './log.ts';
 import type { Lifetime, Material } from './material.ts';
 import type { NativeGround } from './native.ts';
@@ -200,7 +201,7 @@ class RunningTunnel implements Tunnel {
       return undefined;
     }
     const tun = this.#host.openTun(this.config.device);
-    if (isFailure(tun)) return describe(tun);
+    if (isFailure(tun)) return tunProblem(this.config.device, tun);
     this.#tun = tun;
     loop.onReadable(tun.fd, () => this.#fromTun(tun));
     return undefined;

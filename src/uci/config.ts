@@ -7,7 +7,7 @@ import type { Ip, Prefix } from '../core/address.ts';
 import type { CipherName } from '../core/crypto.ts';
 import { parse } from './parse.ts';
 import type { Problem } from './problem.ts';
-import { Report } from './problem.ts';
+import { Report, uciErrorText } from './problem.ts';
 import { camelCase, isSectionType, optionsOf } from './schema.ts';
 import type { ConfigDefaults, Draft } from './section.ts';
 import { readSection, reportUnknownSection } from './section.ts';
@@ -195,7 +195,7 @@ export function readConfig(file: string, bytes: Uint8Array, defaults: ConfigDefa
   const report = new Report(file);
   const parsed = parse(bytes);
   if (parsed.error !== undefined) {
-    report.addFile(parsed.error.line, `cannot be read as uci: ${parsed.error.text}`);
+    report.addFile(parsed.error.line, uciErrorText(parsed.error.text));
     return freeze({ servers: [], clients: [], problems: report.problems(), readable: false, refused: [] });
   }
   const drafts: Draft[] = [];

@@ -2,7 +2,7 @@
 // What is wrong with a configuration file, collected and printed.
 
 import type { UciSection } from './parse.ts';
-import { decodeUtf8 } from './text.ts';
+import { decodeUtf8, oneLine } from './text.ts';
 
 /** What is wrong with a place in the file, for a person. */
 export interface Problem {
@@ -26,13 +26,23 @@ export interface Problem {
 const PROBLEMS_MAX = 250;
 const SHOWN_MAX = 80;
 
-/** Printable and on one line: what a file says must not be able to forge a log line. */
+/** Short and on one line: what a file says must not be able to forge a log line. */
 function shown(text: string): string {
-  const cut = text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}...` : text;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-  return cut.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, character => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
-  });
+  return oneLine(text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}...` : text);
+}
+
+/** What libuci says of a file, and what that means. */
+const UCI_ERRORS: Readonly<Record<string, string>> = {
+  'invalid character in name field': 'names are letters, digits and _ only: tls_crypt, not tls-crypt',
+  'invalid command': 'a line begins with config, option or list',
+  'insufficient arguments': 'a name or a value is missing',
+  'too many arguments': 'a value with blanks needs quotation marks',
+};
+
+/** Why a file cannot be read as uci. */
+export function uciErrorText(text: string): string {
+  const meaning = UCI_ERRORS[text];
+  return `cannot be read as uci: ${text}${meaning === undefined ? '' : ` (${meaning})`}`;
 }
 
 /** One line: `/etc/config/ovpnd:12: server 'home': option port '99999': must be a port number, 1 to 65535`. */

@@ -2,6 +2,7 @@
 // One section of the file against the schema: types, defaults, required options, names that are not known. What
 // options of a section mean for each other is in validate.ts.
 
+import { nearest } from './nearest.ts';
 import type { UciOption, UciSection } from './parse.ts';
 import type { Report } from './problem.ts';
 import type { OptionRow, SectionType } from './schema.ts';
@@ -160,40 +161,4 @@ export function reportUnknownSection(report: Report, section: UciSection): void 
   const near = report.hasRoom('warning') ? nearest(section.type, SECTION_TYPES) : undefined;
   const hint = near === undefined ? '' : `; did you mean ${near}?`;
   report.add('warning', section, {}, `a section of this type has no effect${hint}`);
-}
-
-/** The known word that a mistyped one most likely is. */
-function nearest(text: string, known: readonly string[]): string | undefined {
-  if (text.length > 40) return undefined;
-  let best: string | undefined;
-  let least = text.length < 5 ? 2 : 3;
-  for (const word of known) {
-    if (Math.abs(word.length - text.length) >= least) continue;
-    const distance = editDistance(text, word);
-    if (distance < least) {
-      least = distance;
-      best = word;
-    }
-  }
-  return best;
-}
-
-/** How many letters must be inserted, deleted, replaced or swapped with the next to make `b` of `a`. */
-function editDistance(a: string, b: string): number {
-  let before: number[] = [];
-  let last = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replace = last[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      let cost = Math.min(replace, last[j]! + 1, row[j - 1]! + 1);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
-        cost = Math.min(cost, before[j - 2]! + 1);
-      }
-      row.push(cost);
-    }
-    before = last;
-    last = row;
-  }
-  return last[b.length]!;
 }

@@ -41,3 +41,14 @@ export function encodeUtf8(text: string): string {
   }
   return parts.join('');
 }
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+const HARMFUL = /[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+/** `text` without what ends a line, moves a terminal's cursor or turns the order of letters around: that is escaped. */
+export function oneLine(text: string): string {
+  return text.replace(HARMFUL, character => {
+    const digits = character.charCodeAt(0).toString(16);
+    return digits.length > 2 ? `\\u{${digits}}` : `\\x${digits.padStart(2, '0')}`;
+  });
+}

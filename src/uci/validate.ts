@@ -4,6 +4,7 @@
 
 import type { Ip, Prefix } from '../core/address.ts';
 import { contains, formatPrefix, ipKey, network, overlaps } from '../core/address.ts';
+import { nearest } from './nearest.ts';
 import type { Report } from './problem.ts';
 import { optionsOf } from './schema.ts';
 import type { Draft } from './section.ts';
@@ -160,7 +161,7 @@ export function checkUsers(report: Report, drafts: readonly Draft[]): void {
     if (tunnel !== undefined && server === undefined)
       refuse(report, draft, 'is no server of this file', 'tunnel');
     else if (server !== undefined && server.values.get('auth') !== 'users') {
-      warn(report, draft, `has no effect: server '${tunnel}' has not auth users`);
+      warn(report, draft, `has no effect: server '${tunnel}' has no option auth 'users'`);
     }
     const key = `${tunnel} ${draft.values.get('name') as string}`;
     const other = taken.get(key);
@@ -335,7 +336,9 @@ export function checkPeers(report: Report, drafts: readonly Draft[]): void {
     if (draft.type !== 'peer' || !draft.values.has('tunnel')) continue;
     const server = tunnels.get(draft.values.get('tunnel') as string);
     if (server === undefined) {
-      refuse(report, draft, 'there is no such server', 'tunnel');
+      const near = nearest(draft.values.get('tunnel') as string, [...tunnels.keys()]);
+      const hint = near === undefined ? '' : `; did you mean ${near}?`;
+      refuse(report, draft, `there is no such server${hint}`, 'tunnel');
     } else if (server.type !== 'server') {
       refuse(report, draft, 'is a client, not a server', 'tunnel');
     } else if (modeOf(server) === 'p2p') {

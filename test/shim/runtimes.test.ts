@@ -129,3 +129,26 @@ describe('the QuickJS executable', () => {
     assert.match(done.stderr, /^usage: /);
   });
 });
+
+describe('the command line', () => {
+  it('names the word that is wrong and how the command is used', () => {
+    const wrong: [string[], RegExp][] = [
+      [['chek'], /^ovpnd: there is no command 'chek'; did you mean check\?\n$/],
+      [['constructor'], /^ovpnd: there is no command 'constructor'; ovpnd --help lists all\n$/],
+      [['run'], /^usage:\n {2}ovpnd run TUNNEL \[-l\] .*\n$/],
+      [['run', 'ho-me'], /^ovpnd: 'ho-me' cannot be the name of a section: .*\n$/],
+      [
+        ['check', '--json'],
+        /^ovpnd: there is no option of check '--json'; .*\nusage:\n {2}ovpnd check .*\n$/,
+      ],
+      [['export', 'home', 'alice'], /^usage:\n {2}ovpnd export .*--remote HOST.*\n.*profile.*\n$/],
+      [['pki', 'foo', 'home'], /^usage:\n( {2}ovpnd pki .*\n){5}$/],
+      [['version', 'x'], /^usage:\n {2}ovpnd version\n$/],
+    ];
+    for (const [words, said] of wrong) {
+      const { status, stderr } = run('build/ovpnd', words);
+      assert.equal(status, 64);
+      assert.match(stderr, said);
+    }
+  });
+});

@@ -28,6 +28,16 @@ describe('log', () => {
     deepStrictEqual(log.recent(1), ['home: warn: x']);
   });
 
+  it('keeps a line a line, whatever it is given', () => {
+    const { lines, host } = fake();
+    const log = createLog(host, 'home', 'info', false);
+    log.write('info', 'a\nhome: error: forged\x1b[2J\u202eb\u0085\u2028é');
+    deepStrictEqual(lines, ['home: info: a\\x0ahome: error: forged\\x1b[2J\\u{202e}b\\x85\\u{2028}é\n']);
+    deepStrictEqual(log.recent(1), [
+      'home: info: a\\x0ahome: error: forged\\x1b[2J\\u{202e}b\\x85\\u{2028}é',
+    ]);
+  });
+
   it('speaks to syslog with its own levels', () => {
     const { lines, host } = fake();
     createLog(host, 'home', 'info', true).write('info', 'up');

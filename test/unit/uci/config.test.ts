@@ -215,6 +215,20 @@ describe('problems', () => {
     deepEqual([config.servers, config.clients, config.refused], [[], [], []]);
   });
 
+  it('a name that uci does not take is explained', () => {
+    const config = read(`${SERVER}option tls-crypt '/x'\n`);
+    deepEqual(config.problems.map(formatProblem), [
+      'f:7: cannot be read as uci: invalid character in name field ' +
+        '(names are letters, digits and _ only: tls_crypt, not tls-crypt)',
+    ]);
+  });
+
+  it('a value can neither end its line nor turn it around', () => {
+    deepEqual(lines(`${SERVER}option port '1\x1b[2J\u202e\u2028'\n`), [
+      "f:7: server 'a': option port '1\\x1b[2J\\u{202e}\\u{2028}': must be a port number, 1 to 65535",
+    ]);
+  });
+
   it('a bad section lists everything and leaves the others', () => {
     const bad = "config client 'x'\noption ca ca.pem\nlist port 1\noption metric x\n";
     const config = read(SERVER + bad + CLIENT);

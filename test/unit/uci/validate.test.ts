@@ -231,6 +231,10 @@ describe('peers', () => {
       ["f:8: peer 'p': option tunnel 'c': is a client, not a server"],
       ['p'],
     );
+    const named = SERVER.replace("'a'", "'home'");
+    deepEqual(lines(`${named}config peer 'p'\noption tunnel hmoe\n`), [
+      "f:8: peer 'p': option tunnel 'hmoe': there is no such server; did you mean home?",
+    ]);
     check(`${SERVER}option port 0\n${peer('p')}`, lines(`${SERVER}option port 0\n`), ['a']);
   });
 
