@@ -2,6 +2,7 @@
 // The authority of a server tunnel and its configuration together: what `ovpnd pki` and `ovpnd export` do, and the web
 // page by the same functions.
 
+import { type Ip, network, type Prefix, sameIp } from '../core/address.ts';
 import { encodeUtf8 } from '../core/bytes.ts';
 import { newClientKey, newServerKey, parseServerKey } from '../core/clientkey.ts';
 import type { Host, KeyKind } from '../host/host.ts';
@@ -16,7 +17,7 @@ import {
 } from '../pki/authority.ts';
 import { readCertificate } from '../pki/certificate.ts';
 import { type ExportRemote, exportProfile } from '../profile/export.ts';
-import type { ServerConfig } from '../uci/config.ts';
+import type { OwnAddress, ServerConfig } from '../uci/config.ts';
 import { findSection } from '../uci/write.ts';
 import { readConfigFile } from './configfile.ts';
 import {
@@ -258,12 +259,24 @@ export function exportPeer(host: Host, target: PkiTarget, request: ExportRequest
     cert: identity.certificate,
     key: identity.key,
     ...(material.wrap && { wrap: material.wrap }),
+    ...(server.mode === 'p2p' && {
+      peerMode: { addresses: server.address.map(otherEnd), keepalive: server.keepalive },
+    }),
     hasLogin: server.auth !== 'none',
     ...(server.users.some(user => user.totpSecret !== undefined) && { challenge: 'One-time code' }),
   });
   identity.key.fill(0);
   material.wrap?.key.fill(0);
   return text;
+}
+
+/** Mode p2p: the peer's address, or the first other one of the subnet; and ours. */
+function otherEnd({ ip, bits, peer }: OwnAddress): { own: Prefix; peer: Ip } {
+  const isTwo = bits === ip.length * 8 - 1;
+  const other = isTwo ? ip.slice() : network({ ip, bits }).ip;
+  other[other.length - 1]! ^= 1;
+  if (sameIp(other, ip)) other[other.length - 1]! ^= 3;
+  return { own: { ip: peer ?? other, bits }, peer: ip };
 }
 
 /** UDP first: it is the faster one wherever it gets through. */

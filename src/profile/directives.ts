@@ -7,21 +7,12 @@ import type { Draft } from './draft.ts';
 import { addTo, defaultsOf } from './draft.ts';
 import { takeFile, takeFingerprints, takeLogin } from './material.ts';
 import type { Directive } from './ovpn.ts';
+import { decline, RULINGS, type Ruling, refuse, skip, TAKEN } from './rulings.ts';
 
 /** How the text of a file that the profile names is had: its bytes, or why not. */
 export type ReadFile = (path: string) => Uint8Array | string;
 
-export type Ruling =
-  | { readonly verdict: 'taken'; readonly note?: string }
-  | { readonly verdict: 'not needed'; readonly note: string }
-  | { readonly verdict: 'refused'; readonly note: string; readonly isEssential: boolean };
-
 type Handler = (draft: Draft, directive: Directive, read: ReadFile) => Ruling;
-
-export const TAKEN: Ruling = { verdict: 'taken' };
-export const skip = (note: string): Ruling => ({ verdict: 'not needed', note });
-export const refuse = (note: string): Ruling => ({ verdict: 'refused', note, isEssential: true });
-const decline = (note: string): Ruling => ({ verdict: 'refused', note, isEssential: false });
 
 const AEAD = /^(?:AES-(?:128|192|256)-GCM|CHACHA20-POLY1305)$/i;
 const PROTO = /^(udp|tcp)([46]?)(?:-client)?$/;
@@ -213,6 +204,29 @@ function connectRetry(draft: Draft, { args }: Directive): Ruling {
   return TAKEN;
 }
 
+/** Without pull both ends are told their addresses: ours with that of the peer, or with its netmask. */
+function ifconfig(draft: Draft, { args, name }: Directive): Ruling {
+  if (draft.names.has('client') || draft.names.has('pull'))
+    return refuse('a client gets its addresses from the server');
+  const [own = '', second = ''] = args;
+  if (name === 'ifconfig-ipv6') {
+    const prefix = parsePrefix(own.includes('/') ? own : `${own}/64`);
+    if (prefix?.ip.length !== 16) return refuse('must be an IPv6 address and its prefix length');
+    draft.addresses.push(formatPrefix(prefix));
+    return TAKEN;
+  }
+  const bits = maskBits(second);
+  const isPair = bits === undefined && parseIp(second)?.length === 4;
+  if (parseIp(own)?.length !== 4 || (bits === undefined && !isPair))
+    return refuse('must be an IPv4 address and that of the peer, or its netmask');
+  draft.addresses.push(isPair ? `${own} ${second}` : `${own}/${bits}`);
+  return TAKEN;
+}
+
+function mode(_: Draft, { args }: Directive): Ruling {
+  return args[0] === 'p2p' ? TAKEN : refuse('belongs to a server; this command makes client sections');
+}
+
 const HANDLERS: Readonly<Record<string, Handler>> = {
   client: draft => {
     draft.isClient = true;
@@ -227,6 +241,9 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
     draft.hasPull = true;
     return TAKEN;
   },
+  ifconfig,
+  'ifconfig-ipv6': ifconfig,
+  mode,
   dev: device,
   'dev-type': device,
   remote,
@@ -319,95 +336,6 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
     return TAKEN;
   },
 };
-
-function each(names: string, ruling: Ruling): [string, Ruling][] {
-  return names.split(' ').map(name => [name, ruling]);
-}
-
-/** Directives whose arguments change nothing. */
-const RULINGS: ReadonlyMap<string, Ruling> = new Map([
-  ...each('nobind bind lport rport local', skip('a client has a port of its own choice')),
-  ...each(
-    'persist-key persist-tun persist-local-ip persist-remote-ip user group chroot cd daemon writepid',
-    skip('ovpnd does so in its own way'),
-  ),
-  ...each(
-    'verb mute mute-replay-warnings log log-append syslog suppress-timestamps status status-version machine-readable-output',
-    skip('see option log_level'),
-  ),
-  ...each(
-    'nice fast-io multihome tcp-nodelay socket-flags txqueuelen tcp-queue-limit bcast-buffers shaper',
-    skip('ovpnd needs no such tuning'),
-  ),
-  ...each(
-    'resolv-retry remote-random-hostname connect-retry-max single-session',
-    skip('ovpnd tries all remotes for ever'),
-  ),
-  ...each('auth-nocache auth-retry auth-token auth-token-user', skip('passwords stay in the configuration')),
-  ...each(
-    'script-security up-delay up-restart down-pre route-delay ip-win32 dhcp-renew dhcp-release register-dns block-outside-dns route-method tap-sleep show-net-up pause-exit win-sys service windows-driver',
-    skip('it has no meaning on a router'),
-  ),
-  ...each(
-    'tls-timeout tran-window replay-window tls-cert-profile tls-version-max x509-track tls-exit push-peer-info comp-noadapt allow-recursive-routing disable-occ ping-timer-rem keysize',
-    skip("ovpnd's own rules hold"),
-  ),
-  ...each('tls-cipher', skip("the library's forward-secret suites are used")),
-  ...each('ecdh-curve dh', skip('the server decides')),
-  ...each(
-    'max-packet-size tun-mtu-max tun-mtu-extra mtu-disc mtu-test link-mtu',
-    skip('see options tun_mtu and mssfix'),
-  ),
-  ...each('remote-cert-ku', skip('remote_cert_tls looks at it')),
-  ...each('topology allow-pull-fqdn route-gateway block-ipv6 tun-ipv6', skip('the server says it')),
-  ...each(
-    'dhcp-option dns',
-    decline('name servers belong to the interface; those of the server come with option pull_dns'),
-  ),
-  ...each('inactive ping-exit session-timeout', decline('a router keeps its tunnels up')),
-  ...each(
-    'up down route-up route-pre-down ipchange tls-verify auth-user-pass-verify client-connect client-disconnect plugin iproute learn-address',
-    decline('nothing of a profile is ever executed'),
-  ),
-  ...each(
-    'management management-hold management-query-passwords management-client management-log-cache management-signal management-forget-disconnect management-up-down management-external-key',
-    decline('see ovpnd status'),
-  ),
-  ...each('secret', refuse('static-key mode is not supported; it needs TLS')),
-  ...each(
-    'server server-ipv6 server-bridge mode tls-server ifconfig-pool push client-config-dir client-to-client duplicate-cn ifconfig-pool-linear client-cert-not-required',
-    refuse('belongs to a server; this command makes client sections'),
-  ),
-  ...each('ifconfig ifconfig-ipv6', refuse('a client gets its addresses from the server')),
-  ...each(
-    'ns-cert-type',
-    refuse(
-      'was removed; the server needs a certificate for TLS servers, and the profile remote-cert-tls server',
-    ),
-  ),
-  ...each('tls-remote', refuse('was removed; use verify-x509-name')),
-  ...each('no-replay no-iv key-method prng', refuse('was removed from OpenVPN and is not safe')),
-  ...each(
-    'fragment mtu-dynamic',
-    refuse('fragmentation by OpenVPN is not supported; remove it here and on the server'),
-  ),
-  ...each(
-    'http-proxy socks-proxy http-proxy-option http-proxy-user-pass http-proxy-retry',
-    refuse('connections through a proxy are not supported'),
-  ),
-  ...each(
-    'pkcs11-id pkcs11-providers pkcs11-id-management cryptoapicert engine provider',
-    refuse('keys outside files are not supported'),
-  ),
-  ...each(
-    'x509-username-field verify-hash auth-gen-token auth-gen-token-secret config',
-    refuse('is not supported'),
-  ),
-  ...each(
-    'askpass',
-    refuse('encrypted private keys are not supported; take the password off with openssl pkey'),
-  ),
-]);
 
 function isKnown(name: string): boolean {
   return Object.hasOwn(HANDLERS, name) || RULINGS.has(name);

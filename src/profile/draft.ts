@@ -38,6 +38,8 @@ export interface Draft {
   /** `client`, or `pull` with `tls-client`. */
   isClient: boolean;
   hasPull: boolean;
+  /** Own addresses of a profile without pull: mode p2p. */
+  readonly addresses: string[];
   dataCiphers?: readonly string[];
   cipher?: string;
   fallback?: string;
@@ -68,6 +70,7 @@ export function newDraft(): Draft {
     defaults: new Map(),
     isClient: false,
     hasPull: false,
+    addresses: [],
     isNegotiationOff: false,
     asks: new Set(),
     ignored: new Set(),

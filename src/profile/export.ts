@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes the profile that a peer of a server tunnel needs: complete, and short enough for a QR code with EC keys.
 
+import { formatIp, type Ip, netmask, type Prefix } from '../core/address.ts';
 import { decodeUtf8 } from '../core/bytes.ts';
 
 export interface ExportRemote {
@@ -30,6 +31,11 @@ export interface ExportInput {
     readonly serverDirection?: 0 | 1;
     readonly digest?: string;
   };
+  /** Mode p2p: nothing is pushed, so the profile says it. Own address first. */
+  readonly peerMode?: {
+    readonly addresses: readonly { readonly own: Prefix; readonly peer: Ip }[];
+    readonly keepalive: { readonly ping: number; readonly pingRestart: number };
+  };
   /** The server asks for user name and password. */
   readonly hasLogin: boolean;
   /** Question for the one-time code, when there is one. */
@@ -47,12 +53,25 @@ function remoteLine({ host, port, proto }: ExportRemote): string {
   return `remote ${host} ${port} ${proto.startsWith('tcp') ? `${proto}-client` : proto}`;
 }
 
+/** IPv4 of 32 bits is a pair; OpenVPN wants an IPv6 prefix of 64 to 124 bits, which routes the subnet into the tunnel. */
+function peerLines({ addresses, keepalive }: NonNullable<ExportInput['peerMode']>): string[] {
+  const lines = addresses.map(({ own: { ip, bits }, peer }) => {
+    const own = formatIp(ip);
+    if (ip.length === 16)
+      return `ifconfig-ipv6 ${own}/${bits === 128 ? 64 : Math.min(bits, 124)} ${formatIp(peer)}`;
+    return bits === 32
+      ? `ifconfig ${own} ${formatIp(peer)}`
+      : `topology subnet\nifconfig ${own} ${netmask(bits)}`;
+  });
+  return ['tls-client', ...lines, `keepalive ${keepalive.ping} ${keepalive.pingRestart}`];
+}
+
 /** The text of a .ovpn file, lines ended by LF. */
 export function exportProfile(input: ExportInput): string {
   const { wrap } = input;
   const lines = [
     `# ${input.peer} at ${input.tunnel}. Keep it secret: it holds a private key.`,
-    'client',
+    ...(input.peerMode === undefined ? ['client'] : peerLines(input.peerMode)),
     'dev tun',
     'nobind',
     ...input.remotes.map(remoteLine),

@@ -3,9 +3,10 @@
 // files. Pure: files that the profile names are read by the caller's function, and nothing is written here.
 
 import { formatPrefix, network, parsePrefix } from '../core/address.ts';
-import { type ReadFile, type Ruling, rule } from './directives.ts';
+import { type ReadFile, rule } from './directives.ts';
 import { type Draft, defaultsOf, newDraft, type ProfileFile, type RemoteDraft } from './draft.ts';
 import { type Directive, type ProfileError, parseProfile } from './ovpn.ts';
+import type { Ruling } from './rulings.ts';
 
 export type { ReadFile } from './directives.ts';
 export type { ProfileFile } from './draft.ts';
@@ -82,7 +83,9 @@ function printable(text: string): string {
 /** What only shows at the end; each text is an essential refusal. */
 function finish(draft: Draft): string[] {
   const wrong: string[] = [];
-  if (!draft.isClient || !draft.hasPull) wrong.push('is no client profile: it lacks the line client');
+  if (!draft.isClient || (!draft.hasPull && draft.addresses.length === 0))
+    wrong.push('is no client profile: it lacks the line client');
+  else if (!draft.hasPull) finishPeer(draft, wrong);
   finishRemotes(draft, wrong);
   finishKeys(draft, wrong);
   finishCiphers(draft, wrong);
@@ -163,12 +166,22 @@ function finishTimers(draft: Draft, wrong: string[]): void {
   else draft.options.set('keepalive', `${first} ${restart}`);
 }
 
+/** `tls-client` with addresses of its own and without pull: mode p2p. */
+function finishPeer(draft: Draft, wrong: string[]): void {
+  draft.options.set('mode', 'p2p');
+  draft.options.set('address', draft.addresses);
+  if (draft.names.has('auth-user-pass')) wrong.push('has auth-user-pass without pull');
+  if (!draft.names.has('nobind')) {
+    draft.notes.push('the other end must take us from any port: there without remote, or with float');
+  }
+}
+
 /** Stock clients take default route and name servers when the server pushes them; here that is an option. */
 function finishPolicy(draft: Draft): void {
   const { options, filtered } = draft;
-  if (filtered.has('route') || filtered.has('route-ipv6')) options.set('route_nopull', '1');
-  const isPulling = options.get('route_nopull') !== '1';
-  if (isPulling && !filtered.has('dhcp-option') && !filtered.has('dns')) options.set('pull_dns', '1');
+  // Of a peer nothing comes that could be wanted or not.
+  if (!draft.hasPull) options.delete('route_nopull');
+  else finishPull(draft);
   if (filtered.has('redirect-gateway')) options.set('redirect_gateway', '0');
   const routes = options.get('route');
   if (!Array.isArray(routes)) return;
@@ -176,4 +189,10 @@ function finishPolicy(draft: Draft): void {
     .map(text => parsePrefix(text))
     .flatMap(prefix => (prefix ? [formatPrefix(network(prefix))] : []));
   options.set('route', [...new Set(clear)]);
+}
+
+function finishPull({ options, filtered }: Draft): void {
+  if (filtered.has('route') || filtered.has('route-ipv6')) options.set('route_nopull', '1');
+  const isPulling = options.get('route_nopull') !== '1';
+  if (isPulling && !filtered.has('dhcp-option') && !filtered.has('dns')) options.set('pull_dns', '1');
 }

@@ -4,12 +4,10 @@
 
 import { fromBase64 } from '../core/base64.ts';
 import { decodeUtf8, encodeUtf8 } from '../core/bytes.ts';
-import type { ReadFile, Ruling } from './directives.ts';
+import type { ReadFile } from './directives.ts';
 import { addTo, type Draft } from './draft.ts';
 import type { Directive } from './ovpn.ts';
-
-const TAKEN: Ruling = { verdict: 'taken' };
-const refuse = (note: string): Ruling => ({ verdict: 'refused', note, isEssential: true });
+import { type Ruling, refuse, TAKEN } from './rulings.ts';
 
 interface FileKind {
   readonly option: string;

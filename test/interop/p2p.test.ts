@@ -2,22 +2,29 @@
 // Mode p2p against stock OpenVPN's --mode p2p with TLS, in both roles: no push, addresses at both ends.
 
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { isStock } from './harness/openvpn.ts';
+import { writeUci } from './harness/ovpnd.ts';
 import { peerNames } from './harness/peers.ts';
-import { ping, reach } from './harness/ping.ts';
+import { ping, pingAll, reach } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
+import { Process } from './harness/process.ts';
 import { type Row, table } from './harness/rows.ts';
 import {
   type Agreement,
   type Ends,
   type Extra,
+  listening,
   runtimesOf,
+  SERVER_ADDRESSES,
   SERVER4,
   startClient,
   startServer,
 } from './harness/tunnel.ts';
 import { describeEnds, up, worksRow } from './harness/works.ts';
 
+const OVPND = resolve('build/ovpnd');
 const OURS_THEIRS: Ends = { server: 'quickjs', client: 'openvpn' };
 const THEIRS_OURS: Ends = { server: 'openvpn', client: 'quickjs' };
 const OURS_OURS: Ends = { server: 'quickjs', client: 'quickjs' };
@@ -159,10 +166,47 @@ function mismatch(title: string, server: Agreement, client: Agreement, ends: End
   };
 }
 
+const profile: Row = {
+  title: 'an exported profile connects stock OpenVPN and, imported, ovpnd; each takes the place of the other',
+  runtimes: ['quickjs', 'openvpn'],
+  body: async world => {
+    const wire = await world.pair();
+    const root = world.folder('profile');
+    const [config, keys, sockets, file] = ['config', 'keys', 'run', 'p.ovpn'].map(name =>
+      join(root, name),
+    ) as [string, string, string, string];
+    const options = { enabled: '1', mode: 'p2p', address: ['10.8.0.1/30', 'fd42:8::1/64'] };
+    writeUci(config, [{ type: 'server', name: 'home', options }]);
+    const ovpnd = async (...words: string[]): Promise<void> => {
+      const child = new Process('ovpnd', [OVPND, ...words, '-c', config, '-k', keys]);
+      strictEqual((await child.ended(20_000)).code, 0, child.output);
+    };
+    await ovpnd('pki', 'init', 'home');
+    const run = [OVPND, 'run', '-c', config, '-r', sockets];
+    const server = world.spawn('ovpnd home', wire.left, [...run, 'home'], { clean: true });
+    await listening(world, wire.left, server);
+    await ovpnd('export', 'home', 'alice', '--remote', wire.left4, '-o', file);
+    const stock = world.spawn('openvpn', wire.right, ['openvpn', '--config', file, '--disable-dco']);
+    await reach(world, wire.right, SERVER4);
+    await pingAll(wire.right, SERVER_ADDRESSES);
+    await stock.kill();
+    await ovpnd('import', file, 'office');
+    writeFileSync(
+      join(config, 'ovpnd'),
+      readFileSync(join(config, 'ovpnd'), 'utf8').replace("enabled '0'", "enabled '1'"),
+    );
+    world.spawn('ovpnd office', wire.right, [...run, 'office'], { clean: true });
+    await server.line(/connected anew/, 10_000);
+    await reach(world, wire.right, SERVER4);
+    await pingAll(wire.right, SERVER_ADDRESSES);
+  },
+};
+
 const MULTI: Agreement = { wrap: 'tls-crypt' };
 
 table('mode p2p: what both ends must agree on', { atOnce: 5 }, [
   routes,
+  profile,
   mismatch('a client that pulls', P2P, MULTI, OURS_THEIRS, /asks for options to be pushed/),
   mismatch('a server for many', MULTI, P2P, THEIRS_OURS, /no common data cipher: .*is it in mode p2p/),
   mismatch(
