@@ -261,6 +261,37 @@ const TAKES: Readonly<Record<string, Take>> = {
     ),
 };
 
+const ownPair: Take = (made, args, name) => {
+  const [own = '', second = ''] = args;
+  const bits = maskBits(second);
+  const isPair = bits === undefined && parseIp(second)?.length === 4;
+  if (parseIp(own)?.length !== 4 || (bits === undefined && !isPair))
+    return essential(name, 'must be an address and that of the peer, or its netmask');
+  return add(made, 'address', isPair ? `${own} ${second}` : `${own}/${bits}`);
+};
+
+const own6: Take = (made, [own = ''], name) =>
+  parsePrefix(own)?.ip.length === 16 ? add(made, 'address', own) : essential(name, 'must be an IPv6 address');
+
+const route: Take = (made, args, name) => {
+  const prefix = name === 'route' ? prefixOf(args[0], args[1]) : parsePrefix(args[0] ?? '');
+  return prefix === undefined ? lost(name, 'is no network') : add(made, 'route', formatPrefix(prefix));
+};
+
+/** Of a server without a pool: its one peer knows its address. */
+const PEER_TAKES: Readonly<Record<string, Take>> = {
+  ifconfig: ownPair,
+  ifconfig_ipv6: own6,
+  route,
+  route_ipv6: route,
+};
+
+function isPeerMode(options: UciOptions): boolean {
+  const isMany =
+    ['server', 'server_ipv6'].some(name => options.has(name)) || first(options, 'mode') === 'server';
+  return !isMany && (options.has('ifconfig') || options.has('ifconfig_ipv6'));
+}
+
 /** What the daemon does in its own way, or what has no meaning for it. */
 const SILENT = new Set(
   `dh mode tls_server topology persist_key persist_tun user group verb mute log log_append syslog status
@@ -274,8 +305,10 @@ explicit_exit_notify tls_timeout daemon mute_replay_warnings suppress_timestamps
 /** Options and files of a server section, and what cannot be carried over. */
 export function serverDraft(options: UciOptions): ServerDraft {
   const made: Maker = { options: new Map(), files: new Map(), losses: [] };
+  const takes = isPeerMode(options) ? { ...TAKES, ...PEER_TAKES } : TAKES;
+  if (takes !== TAKES) made.options.set('mode', 'p2p');
   for (const [name, value] of directives(options)) {
-    const take = Object.hasOwn(TAKES, name) ? TAKES[name]! : SILENT.has(name) ? silent : undefined;
+    const take = Object.hasOwn(takes, name) ? takes[name]! : SILENT.has(name) ? silent : undefined;
     const words = wordsOf(value);
     if (SWITCHES.has(name) && !isOn(value)) continue;
     const loss = take === undefined ? lost(name, 'has no counterpart') : take(made, words, name);

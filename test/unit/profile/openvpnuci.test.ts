@@ -95,6 +95,35 @@ describe('openvpn sections of uci', () => {
     });
   });
 
+  it('of a server for one peer become mode p2p', () => {
+    const { server: _, ...own } = SERVER;
+    const peer = (more: Record<string, string>) => serverDraft(options({ ...own, tls_server: '1', ...more }));
+    const draft = peer({
+      ifconfig: '10.4.0.1 10.4.0.2',
+      ifconfig_ipv6: 'fd00:4::1/64 fd00:4::2',
+      route: '192.168.4.0 255.255.255.0',
+      route_ipv6: 'fd00:44::/48',
+    });
+    deepStrictEqual(draft.losses, []);
+    const { mode, address, route } = Object.fromEntries(draft.options);
+    deepStrictEqual(
+      { mode, address, route },
+      {
+        mode: 'p2p',
+        address: ['10.4.0.1 10.4.0.2', 'fd00:4::1/64'],
+        route: ['192.168.4.0/24', 'fd00:44::/48'],
+      },
+    );
+    deepStrictEqual(peer({ ifconfig: '10.4.0.1 255.255.255.252' }).options.get('address'), ['10.4.0.1/30']);
+    const wrong = peer({ ifconfig: '10.4.0.1 x', ifconfig_ipv6: '10.4.0.1', route: 'x' });
+    deepStrictEqual(
+      wrong.losses.map(({ option }) => option),
+      ['ifconfig', 'ifconfig_ipv6', 'route'],
+    );
+    // Spelled out what `server` stands for.
+    deepStrictEqual(peer({ mode: 'server', ifconfig: '10.4.0.1 10.4.0.2' }).options.get('mode'), undefined);
+  });
+
   it('say what is lost, and what nothing works without', () => {
     const lossesOf = (more: Record<string, string>): [string, boolean][] =>
       serverDraft(options({ ...SERVER, ...more })).losses.map(loss => [loss.option, loss.isEssential]);
@@ -115,7 +144,7 @@ describe('openvpn sections of uci', () => {
   it('never throw, whatever they hold', () => {
     const value = fc.oneof(fc.string(), fc.array(fc.string(), { maxLength: 3 }));
     const name = fc.oneof(
-      fc.constantFrom(...Object.keys(SERVER), 'push', 'tls_auth', 'auth', 'remote'),
+      fc.constantFrom(...Object.keys(SERVER), 'push', 'tls_auth', 'auth', 'remote', 'ifconfig', 'route'),
       fc.string(),
     );
     fc.assert(
