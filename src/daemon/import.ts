@@ -107,7 +107,7 @@ function withFiles(host: Host, target: ImportTarget, profile: ImportedProfile): 
       status: (path): Result<FileStatus> => {
         const file = contents.get(path);
         if (file === undefined) return files.status(path);
-        return { kind: 'file', size: file.bytes.length, mode: modeOf(file), uid: host.uid };
+        return { kind: 'file', size: file.bytes.length, mode: modeOf(file), uid: host.uid, modifiedMs: 0 };
       },
       list: path => files.list(path),
       write: (path, bytes, mode) => files.write(path, bytes, mode),

@@ -14,7 +14,7 @@ export interface Material extends WrapFiles {
   /** A client's user name and password. */
   readonly login?: Login;
   /** SHA-256 of each file's content by the option that names it, hexadecimal. */
-  readonly digests: ReadonlyMap<string, string>;
+  readonly digests: Map<string, string>;
   readonly lifetimes: readonly Lifetime[];
 }
 

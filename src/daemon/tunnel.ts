@@ -8,6 +8,7 @@ import type { CoreDeps, Effect, Event, Notice } from '../core/event.ts';
 import { earlier } from '../core/event.ts';
 import type { WantedNetwork } from '../core/network.ts';
 import type { PlaneCommand } from '../core/plane.ts';
+import type { TlsEngine } from '../core/tls.ts';
 import { OPCODE } from '../core/wire.ts';
 import { type Host, isFailure, type Resolution, type Timer, type TunDevice } from '../host/host.ts';
 import type { TunnelNetwork } from '../network/netifd.ts';
@@ -18,6 +19,7 @@ import type { KernelGround } from '../plane/kernelground.ts';
 import { NATIVE_PEERS_MAX, NativePlane } from '../plane/native.ts';
 import type { PacketPlane, PlaneUnavailable } from '../plane/plane.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
+import { CrlWatch } from './crlwatch.ts';
 import { createDropReport, type DropReport } from './dropreport.ts';
 import { clientEndpoint, type Endpoint, serverEndpoint } from './endpoint.ts';
 import { tunProblem } from './failures.ts';
@@ -75,6 +77,7 @@ class RunningTunnel implements Tunnel {
   readonly startedAt: number;
   readonly #parts: TunnelParts;
   #material: Material;
+  readonly #crl: CrlWatch;
   readonly #host: Host;
   readonly #log: Log;
   readonly net: TunnelNetwork;
@@ -101,6 +104,7 @@ class RunningTunnel implements Tunnel {
     this.#material = material;
     this.#host = host;
     this.#log = log;
+    this.#crl = new CrlWatch(host, log);
     this.config = config;
     this.planesOff = parts.planesOff;
     this.startedAt = host.monotonicMs();
@@ -119,7 +123,7 @@ class RunningTunnel implements Tunnel {
     const deps: CoreDeps = {
       crypto: host.crypto,
       random: host.random,
-      tls: () => this.#material.tls.open(),
+      tls: () => this.#openTls(),
       wallS: () => host.wallS(),
     };
     const { capabilities } = this.plane;
@@ -288,7 +292,6 @@ class RunningTunnel implements Tunnel {
   }
 
   change(config: ServerConfig | ClientConfig, material: Material, plan: ReloadPlan): void {
-    const { capabilities } = this.plane;
     // Sessions opened from the old context keep what they need of it.
     this.#material.tls.close();
     this.#material = material;
@@ -296,16 +299,27 @@ class RunningTunnel implements Tunnel {
     this.#log.setLevel(config.logLevel);
     this.sockets.setConfig(config);
     if (config.role === 'server') {
-      const { peers, reverify } = plan;
       this.#parts.authenticator?.change(config);
-      const options = serverOptions(config, material, capabilities);
-      this.dispatch({ kind: 'configChange', role: 'server', options, peers, reverify });
+      this.#changeServer(config, plan);
     } else {
       const reconnect = plan.cost === 'new socket';
       const newSessions = reconnect || plan.cost === 'new sessions';
-      const options = clientOptions(config, material, capabilities);
+      const options = clientOptions(config, material, this.plane.capabilities);
       this.dispatch({ kind: 'configChange', role: 'client', options, newSessions, reconnect });
     }
+  }
+
+  #changeServer(config: ServerConfig, { peers, reverify }: Pick<ReloadPlan, 'peers' | 'reverify'>): void {
+    const options = serverOptions(config, this.#material, this.plane.capabilities);
+    this.dispatch({ kind: 'configChange', role: 'server', options, peers, reverify });
+  }
+
+  /** Under a list that changed, whoever is connected must still be who may be; a client is about to look anyway. */
+  #openTls(): TlsEngine {
+    const isAnother = this.#crl.look(this.config.crl, this.#material);
+    if (isAnother && this.config.role === 'server')
+      this.#changeServer(this.config, { peers: new Set(), reverify: true });
+    return this.#material.tls.open();
   }
 
   dispatch(event: Event): void {

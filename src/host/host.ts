@@ -265,6 +265,8 @@ export interface TlsFailure {
 
 export interface TlsContext {
   open(): TlsEngine;
+  /** Another revocation list (PEM, several allowed) for handshakes from now on. False: it is none, nothing changed. */
+  setCrl(pem: Uint8Array): boolean;
   /** Own leaf certificate's end of life, seconds since 1970; 0 without one. */
   readonly notAfterS: number;
   close(): void;
@@ -290,6 +292,8 @@ export interface FileStatus {
   /** Permission bits, e.g. 0o600. */
   readonly mode: number;
   readonly uid: number;
+  /** Milliseconds since 1970. */
+  readonly modifiedMs: number;
 }
 
 /** Whole small files. Names come from configuration, never from a peer. */

@@ -153,6 +153,7 @@ export interface RawShim {
     crl: Uint8Array | undefined,
   ): Handle | Status | string;
   tls_context_close(context: Handle): Status;
+  tls_context_set_crl(context: Handle, pem: Uint8Array): Status;
   tls_context_not_after(context: Handle): number;
   tls_open(context: Handle): Handle | Status;
   tls_close(session: Handle): Status;

@@ -30,7 +30,8 @@ class ShimFiles implements Files {
   status(path: string): Result<FileStatus> {
     const numbers = this.#shim.file_status(path);
     if (typeof numbers === 'number') return failure(this.#shim, `status of ${path}`, numbers);
-    return { kind: KINDS[numbers[0]!]!, size: numbers[1]!, mode: numbers[2]!, uid: numbers[3]! };
+    const [kind, size, mode, uid, modifiedMs] = numbers as [number, number, number, number, number];
+    return { kind: KINDS[kind]!, size, mode, uid, modifiedMs };
   }
 
   list(path: string): Result<string[]> {

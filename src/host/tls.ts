@@ -103,6 +103,10 @@ class ShimTlsContext implements TlsContext {
     return new ShimTlsEngine(this.#shim, demand(this.#shim, 'tls_open', this.#shim.tls_open(this.#handle)));
   }
 
+  setCrl(pem: Uint8Array): boolean {
+    return this.#shim.tls_context_set_crl(this.#handle, pem) === 0;
+  }
+
   close(): void {
     this.#shim.tls_context_close(this.#handle);
   }

@@ -63,11 +63,11 @@ static bool read_certificates(mbedtls_x509_crt *list, struct tls_bytes pem)
 	return good;
 }
 
-static bool load_revocations(struct tls_context *context, struct tls_bytes pem, struct tls_problem *problem)
+static bool load_revocations(mbedtls_x509_crl *list, struct tls_bytes pem, struct tls_problem *problem)
 {
 	uint8_t *copy = terminated(pem);
 	bool good = copy && strstr((char *)copy, "-----BEGIN X509 CRL-----") &&
-		    mbedtls_x509_crl_parse(&context->crl, copy, pem.length + 1) == 0;
+		    mbedtls_x509_crl_parse(list, copy, pem.length + 1) == 0;
 
 	free(copy);
 	return good || refuse(problem, "crl", "not a PEM revocation list");
@@ -307,7 +307,7 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct tl
 	context->groups = calloc(GROUPS_COUNT + 1, sizeof(*context->groups));
 	if (!context->ciphers || !context->groups || !set_protocol(context, options, problem))
 		goto failed;
-	if (options->crl.data && !load_revocations(context, options->crl, problem))
+	if (options->crl.data && !load_revocations(&context->crl, options->crl, problem))
 		goto failed;
 	if (context->has_ca) {
 		if (!read_certificates(&context->ca, options->ca)) {
@@ -322,6 +322,23 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct tl
 failed:
 	context_release(context);
 	return NULL;
+}
+
+bool tls_context_set_crl(struct tls_context *context, struct tls_bytes pem)
+{
+	struct tls_problem unused;
+	mbedtls_x509_crl list;
+
+	mbedtls_x509_crl_init(&list);
+	if (!load_revocations(&list, pem, &unused)) {
+		mbedtls_x509_crl_free(&list);
+		return false;
+	}
+	mbedtls_x509_crl_free(&context->crl);
+	context->crl = list;
+	if (context->has_ca)
+		mbedtls_ssl_conf_ca_chain(&context->config, &context->ca, &context->crl);
+	return true;
 }
 
 void context_release(struct tls_context *context)

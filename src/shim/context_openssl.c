@@ -76,9 +76,8 @@ static bool load_ca(struct tls_context *context, struct tls_bytes pem, struct tl
 	return good || refuse_reason(problem, "ca", "not usable");
 }
 
-static bool load_revocations(struct tls_context *context, struct tls_bytes pem, struct tls_problem *problem)
+static bool load_revocations(X509_STORE *store, struct tls_bytes pem, struct tls_problem *problem)
 {
-	X509_STORE *store = SSL_CTX_get_cert_store(context->ssl);
 	BIO *bio = pem.length <= PEM_MAX ? BIO_new_mem_buf(pem.data, pem.length) : NULL;
 	X509_CRL *list;
 	int count = 0;
@@ -214,7 +213,7 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct tl
 	context->ssl = SSL_CTX_new(options->role == TLS_SERVER ? TLS_server_method() : TLS_client_method());
 	if (!context->ssl || !set_protocol(context->ssl, options, problem) ||
 	    (context->has_ca && !load_ca(context, options->ca, problem)) ||
-	    (options->crl.data && !load_revocations(context, options->crl, problem)) ||
+	    (options->crl.data && !load_revocations(SSL_CTX_get_cert_store(context->ssl), options->crl, problem)) ||
 	    !load_identity(context, options, problem)) {
 		tls_context_free(context);
 		ERR_clear_error();
@@ -224,6 +223,29 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct tl
 	SSL_CTX_set_verify_depth(context->ssl, CHAIN_MAX);
 	ERR_clear_error();
 	return context;
+}
+
+bool tls_context_set_crl(struct tls_context *context, struct tls_bytes pem)
+{
+	/* Lists can only be added to a store: another one takes its place. */
+	STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context->ssl));
+	X509_STORE *store = X509_STORE_new();
+	struct tls_problem unused;
+	bool good = store;
+
+	ERR_clear_error();
+	for (int i = 0; good && i < sk_X509_OBJECT_num(objects); i++) {
+		X509 *authority = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+
+		good = !authority || X509_STORE_add_cert(store, authority) == 1;
+	}
+	good = good && load_revocations(store, pem, &unused);
+	ERR_clear_error();
+	if (good)
+		SSL_CTX_set_cert_store(context->ssl, store);
+	else
+		X509_STORE_free(store);
+	return good;
 }
 
 void tls_context_free(struct tls_context *context)

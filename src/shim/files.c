@@ -173,11 +173,11 @@ static int64_t file_write(struct shim_call *call)
 	return error;
 }
 
-/* [kind: 0 file, 1 directory, 2 other; size; mode; uid]. */
+/* [kind: 0 file, 1 directory, 2 other; size; mode; uid; milliseconds since 1970 of the last change]. */
 static int64_t file_status(struct shim_call *call)
 {
 	struct stat status;
-	int64_t numbers[4];
+	int64_t numbers[5];
 
 	if (stat(call->in[0].text, &status) < 0)
 		return -errno;
@@ -185,7 +185,8 @@ static int64_t file_status(struct shim_call *call)
 	numbers[1] = status.st_size;
 	numbers[2] = status.st_mode & MODE_BITS;
 	numbers[3] = status.st_uid;
-	shim_result_numbers(call, numbers, 4);
+	numbers[4] = (int64_t)status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
+	shim_result_numbers(call, numbers, 5);
 	return 0;
 }
 

@@ -59,6 +59,17 @@ static int64_t tls_close_context(struct shim_call *call)
 	return 0;
 }
 
+/* -EINVAL: no revocation list, the one before stays. */
+static int64_t tls_set_crl(struct shim_call *call)
+{
+	struct tls_context *context = shim_handle_get(SHIM_TLS_CONTEXT, call->in[0].number);
+	struct tls_bytes pem = { call->in[1].bytes.data, call->in[1].bytes.length };
+
+	if (!context)
+		return -EBADF;
+	return tls_context_set_crl(context, pem) ? 0 : -EINVAL;
+}
+
 static int64_t tls_not_after(struct shim_call *call)
 {
 	struct tls_context *context = shim_handle_get(SHIM_TLS_CONTEXT, call->in[0].number);
@@ -232,6 +243,7 @@ const struct shim_entry shim_tls[] = {
 	  "i:role B:ca B:cert B:key B:extraCerts s:versionMin S:versionMax S:cipherList S:cipherSuites S:groups "
 	  "i:verify i:remoteCertTls B:crl" },
 	{ "tls_context_close", tls_close_context, "i:context" },
+	{ "tls_context_set_crl", tls_set_crl, "i:context b:crl" },
 	{ "tls_context_not_after", tls_not_after, "i:context" },
 	{ "tls_open", tls_open_session, "i:context" },
 	{ "tls_close", tls_close_session, "i:session" },

@@ -61,6 +61,8 @@ struct tls_session;
 /* NULL: see `problem`. Sessions keep what they need of a context: it may be freed before them. */
 struct tls_context *tls_context_new(const struct tls_options *options, struct tls_problem *problem);
 void tls_context_free(struct tls_context *context);
+/* Another revocation list for every handshake that has not looked yet. False: no PEM list, nothing changed. */
+bool tls_context_set_crl(struct tls_context *context, struct tls_bytes pem);
 /* End of the own leaf certificate's life, seconds since 1970; 0 without one. */
 int64_t tls_context_not_after(const struct tls_context *context);
 

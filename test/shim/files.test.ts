@@ -22,7 +22,8 @@ describe('files of the shim', () => {
       const bytes = host.random(length);
       assert.equal(host.files.write(path, bytes, mode), undefined);
       assert.deepEqual(good(host.files.read(path)), bytes);
-      const status = { kind: 'file', size: length, mode, uid: host.uid };
+      const modifiedMs = Math.floor(fs.statSync(path).mtimeMs);
+      const status = { kind: 'file', size: length, mode, uid: host.uid, modifiedMs };
       assert.deepEqual(host.files.status(path), status);
     }
     assert.deepEqual(

@@ -73,6 +73,7 @@ export const SIGNATURES: Readonly<Record<string, string>> = {
   tls_context: 'ibbbbsssssiib',
   password_hash: 'ss',
   tls_context_close: 'i',
+  tls_context_set_crl: 'ib',
   tls_context_not_after: 'i',
   tls_open: 'i',
   tls_close: 'i',
