@@ -86,6 +86,7 @@ export function restart(
 ): void {
   if (state.phase === 'leaving') return;
   const wasConnected = state.phase === 'connected';
+  const wasLookingUp = state.phase === 'resolving';
   const where =
     state.remote === undefined ? state.remotes[state.remoteIndex]!.host : formatEndpoint(state.remote);
   forget(state, now, out);
@@ -97,6 +98,8 @@ export function restart(
   const waitS = Math.max(backoffS(state), advice.waitS ?? 0);
   state.phase = 'waiting';
   state.retryAt = now + Math.round(waitS * 1000);
+  // The kill switch leaves name servers reachable only while one is asked.
+  if (wasLookingUp && state.options.killSwitch) makeWay(state, false, out);
   state.lastError = `${where}: ${reason}`;
   const action = wasConnected ? { action: 'disconnected' as const } : {};
   notify(

@@ -54,6 +54,8 @@ export interface ClientOptions {
   readonly pullDns: boolean;
   /** Whether the default route may lead into the tunnel; it then does, whatever the server pushes. */
   readonly redirectGateway: boolean;
+  /** What the configuration sends into the tunnel leaves by it or not at all. */
+  readonly killSwitch: boolean;
   readonly metric: number;
   readonly explicitExitNotify: boolean;
 }
@@ -102,6 +104,8 @@ export interface ClientState {
   ccExit: boolean;
   pingRestartS: number;
   pulled: Pulled | undefined;
+  /** Whether the network wanted last has a guard. */
+  isGuarded: boolean;
   connectedAtS: number;
   handshakeAt: number;
   renegotiateAt: number | undefined;
@@ -134,6 +138,7 @@ export function newClient(options: ClientOptions, deps: CoreDeps): ClientState {
     ccExit: false,
     pingRestartS: options.pingRestart,
     pulled: undefined,
+    isGuarded: false,
     connectedAtS: 0,
     handshakeAt: 0,
     renegotiateAt: undefined,

@@ -19,6 +19,14 @@ export interface WantedRoute {
   readonly metric: number;
 }
 
+/** A client's kill switch. */
+export interface Guard {
+  /** Reached through the device or not at all, also while this process is gone. Host bits clear. */
+  readonly blocked: readonly Prefix[];
+  /** The name of a server is being looked up: the name servers of the uplink must be reachable. */
+  readonly isLookingUp: boolean;
+}
+
 /** Everything wanted on and around one tunnel device; a complete set, not steps. */
 export interface WantedNetwork {
   readonly device: string;
@@ -29,4 +37,7 @@ export interface WantedNetwork {
   readonly outside: readonly Ip[];
   /** Name servers and search domains the tunnel offers; only recorded until DNS has a consumer. */
   readonly dns: { readonly servers: readonly Ip[]; readonly domains: readonly string[] };
+  readonly guard?: Guard;
+  /** Nothing was connected yet: the device is left alone, only `outside` and `guard` count. */
+  readonly isIdle?: boolean;
 }

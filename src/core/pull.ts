@@ -3,14 +3,14 @@
 // The server is not trusted: options are typed by pushreply.ts, and what changes the router beyond the tunnel's
 // own addresses and routes is refused here.
 
-import { contains, formatIp, formatPrefix, network, type Prefix, parsePrefix } from './address.ts';
+import { contains, formatIp, formatPrefix, type Ip, network, type Prefix, parsePrefix } from './address.ts';
 import { type ClientState, takeToken } from './clientstate.ts';
 import type { CipherName } from './crypto.ts';
 import { deferralMs, installFirst } from './datakeys.ts';
 import { isDrop } from './drop.ts';
 import { newOutbox, notify, type Outbox } from './event.ts';
 import { KEEPALIVE_NEVER_S } from './limits.ts';
-import type { WantedAddress, WantedNetwork, WantedRoute } from './network.ts';
+import type { Guard, WantedAddress, WantedNetwork, WantedRoute } from './network.ts';
 import { readOptions } from './options.ts';
 import { type Agreement, agree } from './p2p.ts';
 import { isCipherName } from './peerinfo.ts';
@@ -95,7 +95,7 @@ function install(
   if (agreed.dynamicWrap) agreeDynamicWrap(session);
   if (pushed.authToken !== undefined) takeToken(state, pushed.authToken);
   state.pulled = { pushed, addresses };
-  out.network = wantedNetwork(state, pushed, addresses, out);
+  want(state, wantedNetwork(state, pushed, addresses, out), out);
   state.ccExit = agreed.ccExit;
   state.phase = 'connected';
   state.round = 0;
@@ -111,24 +111,64 @@ function install(
   return undefined;
 }
 
+function want(state: ClientState, wanted: WantedNetwork, out: Outbox): void {
+  state.isGuarded = wanted.guard !== undefined;
+  out.network = wanted;
+}
+
 /** The network of a connected client by its present options. */
 export function renewNetwork(state: ClientState, out: Outbox): void {
   const { pulled } = state;
   // What is not followed was said when it was pushed.
   if (pulled !== undefined) {
-    out.network = wantedNetwork(state, pulled.pushed, pulled.addresses, newOutbox());
+    want(state, wantedNetwork(state, pulled.pushed, pulled.addresses, newOutbox()), out);
   }
 }
 
 /**
- * Before a connection is opened: the tunnel of the last one still stands, and what it catches must not catch the new
- * server's packets. `withDefault` false also gives the default route back, so that names can be resolved.
+ * While there is no connection: the tunnel of the last one still stands, and neither what it catches nor the kill
+ * switch must catch the new server's packets. `withDefault` false also takes the default route out of the tunnel, so
+ * that names can be resolved.
  */
 export function makeWay(state: ClientState, withDefault: boolean, out: Outbox): void {
-  const { pulled, options } = state;
-  if (pulled === undefined) return;
-  const wanted = wantedNetwork(state, pulled.pushed, pulled.addresses, newOutbox(), withDefault);
-  if (wanted.outside.length > 0 || (options.redirectGateway && !withDefault)) out.network = wanted;
+  const { pulled, options, isGuarded } = state;
+  const wanted =
+    pulled === undefined
+      ? idleNetwork(state)
+      : wantedNetwork(state, pulled.pushed, pulled.addresses, newOutbox(), withDefault);
+  const isCaught = pulled !== undefined && wanted.outside.length > 0;
+  const isBack = pulled !== undefined && options.redirectGateway && !withDefault;
+  if (isGuarded || wanted.guard !== undefined || isCaught || isBack) want(state, wanted, out);
+}
+
+/** Before the first connection. */
+function idleNetwork(state: ClientState): WantedNetwork {
+  const { device, tunMtu } = state.options;
+  const dns = { servers: [], domains: [] };
+  const guard = guardOf(state);
+  const outside = outsideOf(state, guard?.blocked ?? []);
+  return {
+    device,
+    mtu: tunMtu,
+    addresses: [],
+    routes: [],
+    outside,
+    dns,
+    isIdle: true,
+    ...(guard && { guard }),
+  };
+}
+
+/** What the configuration sends into the tunnel; what a server pushes beside that is not known after a crash. */
+function guardOf({ options, phase }: ClientState): Guard | undefined {
+  if (!options.killSwitch) return undefined;
+  const blocked = [...(options.redirectGateway ? [...EVERYTHING, ...THE_REST] : []), ...options.routes];
+  return { blocked, isLookingUp: phase === 'resolving' };
+}
+
+/** Without its own way the tunnel's packets would go into the tunnel. */
+function outsideOf({ remote }: ClientState, caught: readonly Prefix[]): readonly Ip[] {
+  return remote !== undefined && caught.some(prefix => contains(prefix, remote.ip)) ? [remote.ip] : [];
 }
 
 /** The plane's keepalive needs both times or none; a missing one is set so that it never matters. */
@@ -174,18 +214,18 @@ function wantedNetwork(
       ignore(what, `the tunnel has no ${destination.ip.length === 4 ? 'IPv4' : 'IPv6'} address`);
     else routes.push({ destination, metric: route.metric ?? pushed.routeMetric ?? options.metric });
   }
-  const server = state.remote?.ip;
-  // Without its own way the tunnel's packets would go into the tunnel.
-  const isCovered = server !== undefined && routes.some(route => contains(route.destination, server));
+  const guard = guardOf(state);
+  const caught = [...routes.map(route => route.destination), ...(guard?.blocked ?? [])];
   return {
     device: options.device,
     mtu: pushed.tunMtu ?? options.tunMtu,
     addresses,
     routes: withoutRepeats(routes),
-    outside: isCovered ? [server] : [],
+    outside: outsideOf(state, caught),
     dns: options.pullDns
       ? { servers: pushed.dnsServers, domains: pushed.domains }
       : { servers: [], domains: [] },
+    ...(guard && { guard }),
   };
 }
 
@@ -198,6 +238,9 @@ const EVERYTHING: readonly Prefix[] = [
   '3000::/4',
   'fc00::/7',
 ].map(text => parsePrefix(text)!);
+
+/** What is not handed out yet, and the addresses without a router, which have routes of their own. */
+const THE_REST: readonly Prefix[] = ['4000::/2', '8000::/1'].map(text => parsePrefix(text)!);
 
 /** Of the families that the tunnel has; the server may only leave out IPv4. */
 function defaultRoutes(

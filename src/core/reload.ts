@@ -9,7 +9,7 @@ import { type ClientOptions, type ClientState, orderRemotes } from './clientstat
 import { type Event, notify, type Outbox } from './event.ts';
 import { REVERIFY_SPREAD_MS } from './limits.ts';
 import { lostLogin } from './login.ts';
-import { renewNetwork } from './pull.ts';
+import { makeWay, renewNetwork } from './pull.ts';
 import { AUTH_FAILED } from './refusal.ts';
 import type { ServerOptions, ServerState } from './server.ts';
 import { closePeer, renegotiationTime, type ServerPeer, settlePeer } from './serverpeer.ts';
@@ -109,6 +109,8 @@ export function changeClient(
       state.renegotiateAt = renegS === 0 ? undefined : Math.max(now, state.handshakeAt + renegS * 1000);
     }
     renewNetwork(state, out);
+  } else if (before.killSwitch || event.options.killSwitch) {
+    makeWay(state, false, out);
   }
 }
 

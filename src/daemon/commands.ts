@@ -3,6 +3,7 @@
 
 import { printable } from '../core/text.ts';
 import { describe, type Host, isFailure, type Stream } from '../host/host.ts';
+import { createRtnetlinkNetwork } from '../network/rtnetlink.ts';
 import { askUbus } from '../ubus/call.ts';
 import { createCall, createLookup, isUbusError, type UbusError, type UbusRequest } from '../ubus/client.ts';
 import { formatProblem } from '../uci/config.ts';
@@ -147,4 +148,21 @@ export function reload(host: Host, places: Places, tunnel: string): number {
   const how = ends ? 'ending' : restarts ? 'restarting' : 'applied';
   host.print(1, changes.length === 0 ? 'nothing changed\n' : `${how}: ${printable(changes.join(', '))}\n`);
   return 0;
+}
+
+/** Takes away what a tunnel that does not run any more left closed or behind; a running one is left alone. */
+export function unblock(host: Host, { runDirectory }: Places, tunnel: string): number {
+  const running = host.connectUnix(`${runDirectory}/${tunnel}.sock`);
+  if (!isFailure(running)) {
+    running.close();
+    return complain(host, `tunnel '${tunnel}' is running: stop it instead`);
+  }
+  const network = createRtnetlinkNetwork({
+    openNetlink: protocol => host.openNetlink(protocol),
+    files: host.files,
+    stateDirectory: runDirectory,
+    tunnel,
+  });
+  const { failures } = network.recover();
+  return failures.length === 0 ? 0 : complain(host, failures.join('; '));
 }

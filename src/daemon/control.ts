@@ -116,6 +116,7 @@ export function tunnelStatus(host: Host, tunnel: Tunnel, from: number): TunnelSt
     addresses: wanted === undefined ? [] : addressTexts(wanted),
     network: tunnel.net.by,
     dns: wanted === undefined ? [] : [...wanted.dns.servers.map(formatIp), ...wanted.dns.domains],
+    ...(wanted?.guard && { kill_switch: true }),
     sockets: tunnel.sockets.shown().map(({ proto, local }) => ({
       proto,
       address: formatIp(local.ip),

@@ -5,7 +5,7 @@ import { printable } from '../core/text.ts';
 import { currentHost } from '../host/current.ts';
 import type { Host } from '../host/host.ts';
 import { COMMON, type CommandLine, HELP, notKnown, parseCommandLine } from './commandline.ts';
-import { check, disconnect, reload, status } from './commands.ts';
+import { check, disconnect, reload, status, unblock } from './commands.ts';
 import { CONFIG_DIRECTORY, KEY_DIRECTORY, RUN_DIRECTORY, UBUS_SOCKET } from './configfile.ts';
 import { genkeyCommand } from './genkey.ts';
 import { importProfileFile } from './importcommand.ts';
@@ -23,6 +23,7 @@ const USAGE = `usage: ovpnd COMMAND
   status [TUNNEL] [--json]   what runs and who is connected
   disconnect TUNNEL PEER     end one peer's connection
   reload TUNNEL              read the configuration again
+  unblock TUNNEL             take away the kill switch of a tunnel that crashed and shall not run again
   import FILE NAME [-n]      a profile (.ovpn) becomes client section NAME and its key files; with -n only say how
   genkey tls-crypt|tls-auth|tls-crypt-v2-server [-o FILE]
   genkey tls-crypt-v2-client SERVERKEY [METADATA] [-o FILE]
@@ -98,6 +99,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     words: [1, 1],
     section: 0,
     run: (host, line) => reload(host, line, line.words[0]!),
+  },
+  unblock: {
+    words: [1, 1],
+    section: 0,
+    run: (host, line) => unblock(host, line, line.words[0]!),
   },
   import: {
     words: [2, 2],

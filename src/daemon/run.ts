@@ -169,6 +169,7 @@ class TunnelProcess {
       ...(config.role === 'server' && { authenticator: new Authenticator(this.#host, this.#bus, config) }),
       ...(ground && { ground }),
       ...(native && { native }),
+      isEnding: () => this.#isStopping,
       onBroken: reason => this.#startAgain(reason),
       onExit: () => this.#host.loop.stop(),
     });

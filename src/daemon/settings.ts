@@ -230,6 +230,7 @@ export function clientOptions(
     routeNopull: config.routeNopull,
     pullDns: config.pullDns,
     redirectGateway: config.redirectGateway,
+    killSwitch: config.killSwitch,
     metric: config.metric,
     explicitExitNotify: config.explicitExitNotify > 0,
   };

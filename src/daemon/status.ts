@@ -60,6 +60,8 @@ export interface TunnelStatus {
   readonly network?: string;
   /** Name servers and search domains that the other side offers; only netifd puts them into use. */
   readonly dns?: readonly string[];
+  /** Present and true: what the tunnel carries leaves by it or not at all. */
+  readonly kill_switch?: boolean;
   readonly sockets: readonly StatusSocket[];
   /** The remote in use or being tried: `vpn.example.org 1194 udp`. A server has none. */
   readonly remote?: string;
@@ -150,6 +152,7 @@ export function readStatus(value: unknown): TunnelStatus | undefined {
     addresses: list(reply.addresses, text),
     ...(typeof reply.network === 'string' ? { network: reply.network } : {}),
     ...(Array.isArray(reply.dns) ? { dns: list(reply.dns, text) } : {}),
+    ...(typeof reply.kill_switch === 'boolean' ? { kill_switch: reply.kill_switch } : {}),
     sockets: list(reply.sockets, readSocket),
     ...(typeof reply.remote === 'string' ? { remote: reply.remote } : {}),
     peers: list(reply.peers, readPeer),
@@ -258,6 +261,7 @@ function facts(status: TunnelStatus): string[][] {
     ['device', device === '' || status.mtu === 0 ? device : `${device}, mtu ${status.mtu}`],
     ['addresses', joined(status.addresses)],
     ['dns', dnsText(status)],
+    ['kill switch', status.kill_switch === true ? 'on' : ''],
     ['data plane', formatPlane(status.data_plane)],
     ['listens on', status.role === 'server' ? status.sockets.map(formatSocket).join(', ') : ''],
     ['remote', shown(status.remote ?? '')],

@@ -212,7 +212,9 @@ class RunningTunnel implements Tunnel {
   }
 
   start(): string | undefined {
-    for (const failure of this.net.open().failures) this.#log.write('warn', `left from before: ${failure}`);
+    const isGuarded = this.config.role === 'client' && this.config.killSwitch;
+    for (const failure of this.net.open(isGuarded).failures)
+      this.#log.write('warn', `left from before: ${failure}`);
     const noDevice = this.#openDevice();
     if (noDevice !== undefined) return noDevice;
     this.#unwatch = watchDevice({
@@ -431,7 +433,8 @@ class RunningTunnel implements Tunnel {
     this.#timer?.cancel();
     this.#resolution?.cancel();
     this.#parts.authenticator?.close();
-    for (const failure of this.net.close().failures) this.#log.write('warn', `network: ${failure}`);
+    for (const failure of this.net.close(!this.#parts.isEnding()).failures)
+      this.#log.write('warn', `network: ${failure}`);
     this.#unwatch?.();
     const far = this.#kernel ?? this.#native;
     if (far !== undefined) this.#host.loop.forget(far.noticeFd);

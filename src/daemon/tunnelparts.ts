@@ -28,6 +28,8 @@ export interface TunnelParts {
   readonly native?: NativeGround;
   /** Of a server: answers logins. */
   readonly authenticator?: Authenticator;
+  /** Whether its end was asked for and nothing follows it; anything else leaves the kill switch closed. */
+  readonly isEnding: () => boolean;
   /** The data plane is gone and will not come back. */
   readonly onBroken: (reason: string) => void;
   /** Everything is closed. */

@@ -39,6 +39,7 @@ export const RT_SCOPE_LINK = 253;
 export const RT_SCOPE_NOWHERE = 255;
 export const RTN_UNSPEC = 0;
 export const RTN_UNICAST = 1;
+export const RTN_UNREACHABLE = 7;
 export const RTNH_F_DEAD = 0x01;
 /** The gateway counts as reachable on the device although no route says so. */
 export const RTNH_F_ONLINK = 0x04;
@@ -73,10 +74,11 @@ export interface Route {
   readonly source?: Ip;
 }
 
-/** A route to make or delete: in the main table, unicast, one hop. */
+/** A route to make or delete: in the main table, with one hop. */
 export interface RouteChange {
   readonly destination: Prefix;
-  readonly hop: Hop;
+  /** Absent: an unreachable one, which answers the sender so. */
+  readonly hop?: Hop;
   readonly metric: number;
   readonly protocol: number;
   readonly source?: Ip;
@@ -100,12 +102,12 @@ function routeMessage(
     .u8(RT_TABLE_MAIN)
     .u8(protocol)
     .u8(scope)
-    .u8(RTN_UNICAST)
-    .u32(hop.flags & RTNH_F_ONLINK)
-    .attribute(RTA_DST, destination.ip)
-    .u32Attribute(RTA_OIF, hop.index);
-  if (hop.gateway?.length === destination.ip.length) writer.attribute(RTA_GATEWAY, hop.gateway);
-  else if (hop.gateway) {
+    .u8(hop ? RTN_UNICAST : RTN_UNREACHABLE)
+    .u32((hop?.flags ?? 0) & RTNH_F_ONLINK)
+    .attribute(RTA_DST, destination.ip);
+  if (hop) writer.u32Attribute(RTA_OIF, hop.index);
+  if (hop?.gateway?.length === destination.ip.length) writer.attribute(RTA_GATEWAY, hop.gateway);
+  else if (hop?.gateway) {
     const via = hop.gateway;
     // rtvia: 0 family u16 | 2 address
     writer.build(RTA_VIA, () => writer.u16(familyOf(via)).raw(via));
@@ -126,7 +128,8 @@ export function encodeNewRoute(
   little: boolean = HOST_LITTLE,
 ): Uint8Array {
   const extra = NLM_F_CREATE | (how === 'create' ? NLM_F_EXCL : NLM_F_REPLACE);
-  const scope = change.hop.gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+  const isOnLink = change.hop !== undefined && change.hop.gateway === undefined;
+  const scope = isOnLink ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
   return routeMessage(RTM_NEWROUTE, extra, scope, change, little);
 }
 

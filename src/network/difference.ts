@@ -4,7 +4,15 @@
 
 import { contains, formatIp, formatPrefix, type Ip, network, type Prefix, sameIp } from '../core/address.ts';
 import type { WantedAddress, WantedRoute } from '../core/network.ts';
-import { type Hop, type Route, RT_TABLE_MAIN, RTN_UNICAST, RTNH_F_DEAD } from '../netlink/route.ts';
+import {
+  type Hop,
+  type Route,
+  type RouteChange,
+  RT_TABLE_MAIN,
+  RTN_UNICAST,
+  RTN_UNREACHABLE,
+  RTNH_F_DEAD,
+} from '../netlink/route.ts';
 import type { InterfaceAddress } from '../netlink/rtnetlink.ts';
 
 /** RTA_PROTOCOL of every route of ours. Above 4 the numbers are user space's; no known daemon uses this one. */
@@ -190,4 +198,30 @@ export function bestWay(beside: readonly Route[], index: number): Way | undefine
   const route = beside.find(candidate => candidate.table === RT_TABLE_MAIN);
   const hop = route?.hops.find(candidate => isUsable(candidate, index));
   return route && hop && wayOf(hop, route);
+}
+
+// ---- the kill switch
+
+/**
+ * The metric of the kill switch's routes: behind every route of a tunnel, and of its own for each tunnel by its name,
+ * so that they are known again without any record and none takes away another's. Of 16 million, so two hardly meet.
+ */
+export function blockMetric(tunnel: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < tunnel.length; i++) hash = Math.imul(hash ^ tunnel.charCodeAt(i), 0x01000193);
+  return 0xff000000 + ((hash ^ (hash >>> 8)) & 0xffffff);
+}
+
+/** Whether a route is one of the kill switch with this metric. */
+export function isBlock(route: Route, metric: number): boolean {
+  return (
+    route.protocol === OVPND_ROUTE_PROTOCOL &&
+    route.table === RT_TABLE_MAIN &&
+    route.type === RTN_UNREACHABLE &&
+    route.metric === metric
+  );
+}
+
+export function blockChange(destination: Prefix, metric: number): RouteChange {
+  return { destination: network(destination), metric, protocol: OVPND_ROUTE_PROTOCOL };
 }

@@ -89,9 +89,12 @@ export class TunnelNetwork {
     return this.#by;
   }
 
-  /** Takes back what a process that died left behind, then asks who is in charge. */
-  open(): NetworkReport {
-    const report = this.#needs.kernel.recover();
+  /**
+   * Takes back what a process that died left behind, with `stayClosed` all but what the kill switch blocks, then asks
+   * who is in charge.
+   */
+  open(stayClosed = false): NetworkReport {
+    const report = this.#needs.kernel.recover(stayClosed);
     this.inquire();
     return report;
   }
@@ -113,7 +116,15 @@ export class TunnelNetwork {
   apply(wanted: WantedNetwork): void {
     this.#wanted = wanted;
     if (this.#by === 'rtnetlink') this.#needs.report(this.#needs.kernel.apply(wanted));
-    else this.#tell();
+    else {
+      this.#guard();
+      this.#tell();
+    }
+  }
+
+  /** The kill switch is ours whoever has the addresses: netifd's routes go with the device. */
+  #guard(): void {
+    if (this.#wanted !== undefined) this.#needs.report(this.#needs.kernel.guard(this.#wanted));
   }
 
   /** The handler's setup: netifd wants the interface, and has nothing of it yet. */
@@ -161,11 +172,15 @@ export class TunnelNetwork {
     this.#needs.notify(errorNotice(this.#needs.tunnel, 'TUNNEL_ERROR', text), () => undefined);
   }
 
-  /** Nothing is told any more; netifd lets go of the interface when its device goes. */
-  close(): NetworkReport {
+  /**
+   * Nothing is told any more; netifd lets go of the interface when its device goes. `stayClosed`: what the kill switch
+   * blocks stays blocked.
+   */
+  close(stayClosed = false): NetworkReport {
     this.#isClosed = true;
     this.#timer?.cancel();
-    return this.#by === 'netifd' ? { failures: [], changes: 0 } : this.#needs.kernel.clear();
+    const { kernel } = this.#needs;
+    return this.#by === 'netifd' ? kernel.unguard(stayClosed) : kernel.clear(stayClosed);
   }
 
   #forget(): void {
@@ -176,9 +191,10 @@ export class TunnelNetwork {
   }
 
   #handOver(): void {
-    if (this.#by === 'rtnetlink') this.#needs.report(this.#needs.kernel.clear());
+    if (this.#by === 'rtnetlink') this.#needs.report(this.#needs.kernel.clear(true));
     this.#by = 'netifd';
     this.#forget();
+    this.#guard();
   }
 
   #takeOver(): void {
@@ -192,7 +208,8 @@ export class TunnelNetwork {
   /** One notice at a time: each builds on what the one before has made. */
   #tell(): void {
     const wanted = this.#wanted;
-    if (this.#by !== 'netifd' || !this.#isWanted || wanted === undefined || this.#isTelling) return;
+    if (this.#by !== 'netifd' || !this.#isWanted || this.#isTelling) return;
+    if (wanted === undefined || wanted.isIdle) return;
     if (textOf(wanted) === this.#told) return;
     const host = this.#hasHostRoutes ? wanted.outside.find(ip => !this.#hosts.has(ipKey(ip))) : undefined;
     this.#isTelling = true;

@@ -12,6 +12,6 @@ export interface NetworkReport {
 /** Applies wanted states to one tunnel's device. Synchronous: rtnetlink answers inside the request. */
 export interface Network {
   apply(wanted: WantedNetwork): NetworkReport;
-  /** Takes back everything applied; idempotent. */
-  clear(): NetworkReport;
+  /** Takes back everything applied, with `stayClosed` all but what the kill switch blocks; idempotent. */
+  clear(stayClosed?: boolean): NetworkReport;
 }

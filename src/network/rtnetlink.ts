@@ -5,9 +5,9 @@
 // Order within apply(), each step needing the ones before it:
 //   MTU (below 1280 a device has no IPv6) -> no automatic link-local address -> up -> addresses (on a device that
 //   is down, the kernel forgets the route to the other end of an IPv6 address) -> host routes to the outside ->
-//   tunnel routes -> host routes no longer wanted.
+//   what the kill switch blocks -> tunnel routes -> host routes no longer wanted.
 
-import { contains, network } from '../core/address.ts';
+import { contains, formatPrefix, type Ip, network } from '../core/address.ts';
 import type { WantedNetwork } from '../core/network.ts';
 import type { Files, NetlinkSocket, Result } from '../host/host.ts';
 import { type Route, RTN_UNICAST } from '../netlink/route.ts';
@@ -15,13 +15,17 @@ import { ADDR_GEN_MODE_NONE, IFF_UP, type InterfaceAddress, type Link } from '..
 import {
   addressOf,
   addressText,
+  blockChange,
+  blockMetric,
   compareAddresses,
   compareRoutes,
   hopInto,
+  isBlock,
   isOwn,
   OVPND_ROUTE_PROTOCOL,
   routeKey,
 } from './difference.ts';
+import { nameServers } from './nameservers.ts';
 import type { Network, NetworkReport } from './network.ts';
 import { changeOf, type OutsidePlan, planOutside, sameOutside } from './outside.ts';
 import { Run } from './run.ts';
@@ -38,8 +42,15 @@ export interface RtnetlinkNeeds {
 }
 
 export interface RtnetlinkNetwork extends Network {
-  /** Takes back what a process of this tunnel that died left behind. Call once, before anything is applied. */
-  recover(): NetworkReport;
+  /**
+   * Takes back what a process of this tunnel that died left behind, with `stayClosed` all but what the kill switch
+   * blocks. Call once, before anything is applied.
+   */
+  recover(stayClosed?: boolean): NetworkReport;
+  /** Only the kill switch: what it blocks, and the ways to the outside; addresses and routes are somebody else's. */
+  guard(wanted: WantedNetwork): NetworkReport;
+  /** Takes back what `guard` did. */
+  unguard(stayClosed?: boolean): NetworkReport;
   /** Only what a device needs before somebody else gives it addresses: its MTU, and no address of its own making. */
   prepare(wanted: WantedNetwork): NetworkReport;
 }
@@ -51,17 +62,49 @@ export function createRtnetlinkNetwork(needs: RtnetlinkNeeds): RtnetlinkNetwork 
 class KernelNetwork implements RtnetlinkNetwork {
   readonly #openNetlink: (protocol: number) => Result<NetlinkSocket>;
   readonly #file: StateFile;
+  readonly #files: Files;
+  readonly #blockMetric: number;
+  /** Routes of the kill switch may be there. */
+  #isBlocking = false;
   /** What is in effect, or may be: an item is noted before it is made and struck out after it is gone. */
   #state: AppliedState | undefined;
 
   constructor(needs: RtnetlinkNeeds) {
     this.#openNetlink = needs.openNetlink;
+    this.#files = needs.files;
+    this.#blockMetric = blockMetric(needs.tunnel);
     this.#file = new StateFile(needs.files, needs.stateDirectory, needs.tunnel);
   }
 
   apply(wanted: WantedNetwork): NetworkReport {
+    if (wanted.isIdle) return this.guard(wanted);
     const run = new Run(this.#openNetlink);
     this.#apply(run, wanted);
+    return run.finish();
+  }
+
+  guard(wanted: WantedNetwork): NetworkReport {
+    if (wanted.guard === undefined) return this.unguard();
+    const run = new Run(this.#openNetlink);
+    const link = run.link(wanted.device);
+    const plans = link && this.#planOutside(run, wanted, link.index);
+    if (link && plans) {
+      this.#note(run, link, [], plans);
+      addOutside(run, plans);
+    }
+    // Whatever else failed.
+    this.#block(run, wanted);
+    if (plans) this.#dropOutside(run, plans);
+    return run.finish();
+  }
+
+  unguard(stayClosed = false): NetworkReport {
+    const run = new Run(this.#openNetlink);
+    if (!stayClosed) this.#unblock(run);
+    if (this.#state) {
+      this.#dropOutside(run, []);
+      if (run.failureCount === 0 && this.#state.addresses.length === 0) this.#forget(run);
+    }
     return run.finish();
   }
 
@@ -72,14 +115,17 @@ class KernelNetwork implements RtnetlinkNetwork {
     return run.finish();
   }
 
-  clear(): NetworkReport {
+  clear(stayClosed = false): NetworkReport {
     const run = new Run(this.#openNetlink);
+    if (!stayClosed) this.#unblock(run);
     this.#takeBack(run);
     return run.finish();
   }
 
-  recover(): NetworkReport {
+  recover(stayClosed = false): NetworkReport {
     const run = new Run(this.#openNetlink);
+    this.#isBlocking = true;
+    if (!stayClosed) this.#unblock(run);
     const loaded = this.#file.load();
     if (typeof loaded === 'string') run.fail(loaded);
     else if (loaded) {
@@ -95,9 +141,9 @@ class KernelNetwork implements RtnetlinkNetwork {
     const { index } = link;
     if (this.#state && this.#state.index !== index) this.#takeBack(run);
 
-    const keep = relevantRoutes(wanted, index);
+    const keep = this.#relevantRoutes(wanted, index);
     const routesBefore = run.routes(keep);
-    const plans = routesBefore && planOutside(run, wanted.outside, routesBefore, index);
+    const plans = routesBefore && planOutside(run, this.#outside(wanted), routesBefore, index);
     const addresses = wanted.addresses.map(address => addressOf(address, index));
     this.#note(run, link, addresses, plans ?? []);
 
@@ -105,17 +151,61 @@ class KernelNetwork implements RtnetlinkNetwork {
     setLink(run, link, wanted.mtu);
     if ((link.flags & IFF_UP) === 0) run.setUp(link, true);
     this.#setAddresses(run, index, addresses);
+    if (plans) addOutside(run, plans);
+    this.#block(run, wanted);
     if (plans === undefined) return;
-
-    for (const plan of plans) {
-      if (plan.how !== 'keep') {
-        run.addRoute('host route', changeOf(plan.route, plan.source), plan.how);
-      }
-    }
     // Taking an address away takes routes along.
     const routes = run.changes === changesBefore ? routesBefore : run.routes(keep);
     if (routes) setRoutes(run, wanted, routes, index);
     this.#dropOutside(run, plans);
+  }
+
+  #planOutside(run: Run, wanted: WantedNetwork, index: number): OutsidePlan[] | undefined {
+    const routes = run.routes(this.#relevantRoutes(wanted, index));
+    return routes && planOutside(run, this.#outside(wanted), routes, index);
+  }
+
+  /** Which routes of a dump matter: ours, those in the place of a wanted one, and those that cover an outside address. */
+  #relevantRoutes(wanted: WantedNetwork, index: number): (route: Route) => boolean {
+    const keys = new Set(wanted.routes.map(route => routeKey(network(route.destination), route.metric)));
+    const outside = this.#outside(wanted);
+    return route =>
+      route.type === RTN_UNICAST &&
+      (isOwn(route, index) ||
+        keys.has(routeKey(route.destination, route.metric)) ||
+        outside.some(ip => contains(route.destination, ip)));
+  }
+
+  #outside({ outside, guard, dns }: WantedNetwork): readonly Ip[] {
+    return guard?.isLookingUp ? [...outside, ...nameServers(this.#files, dns.servers)] : outside;
+  }
+
+  /** Makes exactly what is blocked unreachable. */
+  #block(run: Run, { guard }: WantedNetwork): void {
+    if (guard === undefined) return this.#unblock(run);
+    this.#isBlocking = true;
+    const metric = this.#blockMetric;
+    const present = run.routes(route => isBlock(route, metric));
+    if (present === undefined) return;
+    const there = new Set(present.map(route => formatPrefix(route.destination)));
+    const wanted = new Map(guard.blocked.map(prefix => [formatPrefix(network(prefix)), prefix]));
+    for (const [text, prefix] of wanted) {
+      if (!there.has(text)) run.addRoute('kill switch', blockChange(prefix, metric), 'create');
+    }
+    for (const { destination } of present) {
+      if (!wanted.has(formatPrefix(destination)))
+        run.deleteRoute('kill switch', blockChange(destination, metric));
+    }
+  }
+
+  #unblock(run: Run): void {
+    if (!this.#isBlocking) return;
+    const metric = this.#blockMetric;
+    const failuresBefore = run.failureCount;
+    for (const { destination } of run.routes(route => isBlock(route, metric)) ?? []) {
+      run.deleteRoute('kill switch', blockChange(destination, metric));
+    }
+    this.#isBlocking = run.failureCount > failuresBefore;
   }
 
   /** Writes down everything that is about to be made, beside what is there already. */
@@ -182,6 +272,10 @@ class KernelNetwork implements RtnetlinkNetwork {
       this.#save(run, { ...state, addresses, outside });
       return;
     }
+    this.#forget(run);
+  }
+
+  #forget(run: Run): void {
     this.#state = undefined;
     const failure = this.#file.remove();
     if (failure !== undefined) run.fail(failure);
@@ -212,14 +306,10 @@ function deviceBefore(link: Link): DeviceBefore {
   };
 }
 
-/** Which routes of a dump matter: ours, those in the place of a wanted one, and those that cover an outside address. */
-function relevantRoutes(wanted: WantedNetwork, index: number): (route: Route) => boolean {
-  const keys = new Set(wanted.routes.map(route => routeKey(network(route.destination), route.metric)));
-  return route =>
-    route.type === RTN_UNICAST &&
-    (isOwn(route, index) ||
-      keys.has(routeKey(route.destination, route.metric)) ||
-      wanted.outside.some(ip => contains(route.destination, ip)));
+function addOutside(run: Run, plans: readonly OutsidePlan[]): void {
+  for (const { how, route, source } of plans) {
+    if (how !== 'keep') run.addRoute('host route', changeOf(route, source), how);
+  }
 }
 
 function setLink(run: Run, link: Link, mtu: number): void {

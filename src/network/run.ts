@@ -13,6 +13,7 @@ import {
   type Route,
   type RouteChange,
   RT_TABLE_MAIN,
+  RTN_UNREACHABLE,
 } from '../netlink/route.ts';
 import {
   AF_INET,
@@ -126,8 +127,9 @@ export class Run {
     if (problem?.errno !== EEXIST) return this.#done(line, problem);
     const other = this.#routeInPlaceOf(change);
     if (other === undefined) return this.#done(line, problem);
-    const isSame = other.protocol === change.protocol && other.hops.some(hop => sameHop(hop, change.hop));
-    if (isSame) return true;
+    const { hop } = change;
+    const leadsThere = hop ? other.hops.some(mine => sameHop(mine, hop)) : other.type === RTN_UNREACHABLE;
+    if (other.protocol === change.protocol && leadsThere) return true;
     this.fail(`${line}: ${problem.text}, made by protocol ${other.protocol}`);
     return false;
   }

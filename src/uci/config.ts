@@ -145,7 +145,7 @@ export interface ClientConfig extends TunnelConfig {
   readonly routeNopull: boolean;
   readonly pullDns: boolean;
   readonly redirectGateway: boolean;
-  readonly killSwitch: false;
+  readonly killSwitch: boolean;
   /** Pause before a new attempt: the first one, and the most it grows to. */
   readonly connectRetry: { readonly first: number; readonly max: number };
   /** Two OpenVPN names of one thing, so always equal: how long one remote may take to answer. */

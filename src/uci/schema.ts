@@ -297,7 +297,6 @@ export const OPTIONS: readonly OptionRow[] = [
     }),
     option('pull_dns', BOOL, 'Whether name servers of the server are used.', { default: '0' }),
     option('redirect_gateway', BOOL, 'Whether all traffic goes through the tunnel.', { default: '0' }),
-    option('kill_switch', BOOL_OFF, 'Whether nothing may leave while the tunnel is down.', { default: '0' }),
   ),
   ...group(
     ['client'],
@@ -310,11 +309,19 @@ export const OPTIONS: readonly OptionRow[] = [
     BOTH,
     'live',
     option('route', NETWORK, 'Network to reach through the tunnel; of a server in mode p2p.', { list: true }),
-    option('metric', number(0, 4_294_967_295), 'Metric of the routes; the lower one wins.', { default: '0' }),
+    // Above are those of the kill switch.
+    option('metric', number(0, 2_147_483_647), 'Metric of the routes; the lower one wins.', { default: '0' }),
   ),
   ...group(
     ['client'],
     'live',
+    option(
+      'kill_switch',
+      BOOL,
+      'Whether what goes through the tunnel (all with redirect_gateway, else the networks of route) leaves no other ' +
+        'way while the tunnel is down, from its start to its stop; local networks stay reachable.',
+      { default: '0' },
+    ),
     option(
       'connect_retry',
       { kind: 'retry' },

@@ -219,6 +219,10 @@ function checkClient(report: Report, draft: Draft): void {
     const value = values.get(given[0]!);
     for (const name of both) values.set(name, value);
   }
+  const goesIn = values.get('redirect_gateway') === true || list(draft, 'route').length > 0;
+  if (values.get('kill_switch') === true && !goesIn) {
+    refuse(report, draft, 'needs redirect_gateway or route: what must not leave otherwise', 'kill_switch');
+  }
 }
 
 interface Listener {

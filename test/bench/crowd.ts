@@ -84,6 +84,7 @@ function optionsFor(plane: PacketPlane): ClientOptions {
     routeNopull: false,
     pullDns: true,
     redirectGateway: false,
+    killSwitch: false,
     metric: 0,
     explicitExitNotify: true,
   };

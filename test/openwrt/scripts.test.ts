@@ -4,7 +4,7 @@
 
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FILES, router, SHELLS, type Told } from './router.ts';
 
@@ -165,6 +165,26 @@ for (const shell of SHELLS) {
       const { records, calls } = made.run(shell, INIT, ['reload']);
       strictEqual(records.at(-1), 'set');
       deepStrictEqual(calls, ['ovpnd reload home', 'ovpnd reload plain', 'ovpnd reload office']);
+      made.close();
+    });
+
+    it('open what a crashed tunnel keeps closed once it shall not run any more, and only then', () => {
+      const made = router({ confined: false });
+      made.configure(CONFIG);
+      mkdirSync(join(made.root, 'var/run/ovpnd'));
+      for (const name of ['office', 'off', 'gone', 'a b', '$(touch HIT)']) {
+        writeFileSync(join(made.root, 'var/run/ovpnd', `${name}.network.json`), '');
+      }
+      const opened = (...words: string[]): string[] =>
+        made.run(shell, INIT, words).calls.filter(line => line.includes('unblock'));
+      deepStrictEqual(opened('start'), []);
+      deepStrictEqual(opened('reload').sort(), ['ovpnd unblock gone', 'ovpnd unblock off']);
+      deepStrictEqual(opened('stop', 'office'), ['ovpnd unblock office']);
+      deepStrictEqual(opened('stop').sort(), [
+        'ovpnd unblock gone',
+        'ovpnd unblock off',
+        'ovpnd unblock office',
+      ]);
       made.close();
     });
 

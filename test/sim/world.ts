@@ -137,6 +137,7 @@ export class World {
           routeNopull: false,
           pullDns: true,
           redirectGateway: false,
+          killSwitch: false,
           metric: 0,
           explicitExitNotify: true,
         },

@@ -121,10 +121,14 @@ export class Ovpnd {
     return `ov-${this.tunnel}`.slice(0, 15);
   }
 
-  /** Runs another command of the same executable against this daemon. */
+  /** The words of another command of the same executable against this daemon. */
+  words(...words: readonly string[]): string[] {
+    return [...COMMANDS[this.runtime], ...words, '-r', this.runDir];
+  }
+
+  /** Runs it; not in the namespace of the daemon. */
   async ask(...words: readonly string[]): Promise<{ code: number | null; output: string }> {
-    const command = [...COMMANDS[this.runtime], ...words, '-r', this.runDir];
-    const child = new Process('ovpnd', command, { env: SANITIZERS });
+    const child = new Process('ovpnd', this.words(...words), { env: SANITIZERS });
     const { code } = await child.ended();
     return { code, output: child.output };
   }

@@ -95,6 +95,11 @@ start() {
 	record set
 }
 reload() { reload_service "$@"; }
+stop() {
+	stop_service "$@"
+	record kill "$1"
+	service_stopped
+}
 
 init_proto() {
 	[ "$2" = setup ] || [ "$2" = teardown ] || return 0

@@ -89,6 +89,7 @@ export function clientOptions(more: Partial<ClientOptions> = {}): ClientOptions 
     routeNopull: false,
     pullDns: true,
     redirectGateway: false,
+    killSwitch: false,
     metric: 0,
     explicitExitNotify: true,
     ...more,

@@ -198,6 +198,27 @@ describe('core/reload: client', () => {
     equal(formatIp(bench.state.remote!.ip), '192.0.2.9');
   });
 
+  it('a kill switch is closed and opened at once, connected or not', () => {
+    const blocks = (bench: ClientBench) => bench.networks.at(-1)!.guard?.blocked.length;
+    const closed = { redirectGateway: true, killSwitch: true };
+    const bench = client();
+    connected(bench);
+    alter(bench, closed, false);
+    deepEqual([phase(bench), blocks(bench)], ['connected', 8]);
+    alter(bench, { redirectGateway: true }, false);
+    equal(blocks(bench), undefined);
+    const waiting = client({ redirectGateway: true });
+    serve(waiting);
+    waiting.step({ kind: 'streamClosed', path: waiting.state.path!, reason: 'gone' });
+    alter(waiting, closed, false);
+    deepEqual([phase(waiting), blocks(waiting)], ['waiting', 8]);
+    alter(waiting, { redirectGateway: true }, false);
+    deepEqual([blocks(waiting), waiting.networks.at(-1)!.isIdle], [undefined, true]);
+    const networks = waiting.networks.length;
+    alter(waiting, { metric: 7 }, false);
+    equal(waiting.networks.length, networks, 'nothing to say without one');
+  });
+
   it('connected: a new socket is a new connection', () => {
     const bench = client();
     connected(bench);

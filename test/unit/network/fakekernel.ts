@@ -268,14 +268,14 @@ export class FakeKernel {
   }
 
   #newRoute(asked: Route, flags: number): number {
-    const hop = asked.hops[0]!;
-    const link = this.links.get(hop.index);
-    if (!link) return ENODEV;
-    if ((link.flags & IFF_UP) === 0) return 100;
-    const onLink = this.#connected().filter(route => route.hops[0]!.index === hop.index);
-    const { gateway } = hop;
+    const hop = asked.hops[0];
+    const link = hop && this.links.get(hop.index);
+    if (hop && !link) return ENODEV;
+    if (link && (link.flags & IFF_UP) === 0) return 100;
+    const onLink = this.#connected().filter(route => route.hops[0]!.index === hop?.index);
+    const gateway = hop?.gateway;
     const isReachable =
-      !gateway || hop.flags !== 0 || onLink.some(route => contains(route.destination, gateway));
+      !gateway || hop?.flags !== 0 || onLink.some(route => contains(route.destination, gateway));
     if (!isReachable) return 101;
     const metric = asked.metric === 0 && asked.destination.ip.length === 16 ? 1024 : asked.metric;
     const route = { ...asked, metric };
@@ -291,7 +291,8 @@ export class FakeKernel {
       route =>
         sameKey(route, asked) &&
         route.protocol === asked.protocol &&
-        hopText(route.hops[0]!) === hopText(asked.hops[0]!),
+        route.type === asked.type &&
+        hopText(route.hops[0]) === hopText(asked.hops[0]),
     );
     if (at < 0) return 3;
     this.routes.splice(at, 1);
@@ -303,13 +304,13 @@ function sameKey(a: Route, b: Route): boolean {
   return formatPrefix(a.destination) === formatPrefix(b.destination) && a.metric === b.metric;
 }
 
-function hopText(hop: Hop): string {
-  return `${hop.index} ${hop.gateway ? formatIp(hop.gateway) : '-'}`;
+function hopText(hop: Hop | undefined): string {
+  return hop === undefined ? 'nowhere' : `${hop.index} ${hop.gateway ? formatIp(hop.gateway) : '-'}`;
 }
 
 function routeText(route: Route): string {
   const { destination, hops, metric, protocol } = route;
-  return `${formatPrefix(destination)} via ${hops.map(hopText)} metric ${metric} proto ${protocol}`;
+  return `${formatPrefix(destination)} via ${hops.map(hopText).join() || 'nowhere'} metric ${metric} proto ${protocol}`;
 }
 
 export function routeOf(

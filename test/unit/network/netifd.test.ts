@@ -10,7 +10,7 @@ import {
   TunnelNetwork,
 } from '../../../src/network/netifd.ts';
 import { Run } from '../../../src/network/run.ts';
-import { expected, OTHER, WANTED, type World, world } from './world.ts';
+import { expected, GUARDED, OTHER, WANTED, type World, world } from './world.ts';
 
 type Notice = Record<string, unknown>;
 
@@ -113,6 +113,41 @@ describe('who applies the network', () => {
       deepStrictEqual(kernel.snapshot(), expected(WANTED));
       deepStrictEqual(told, []);
     }
+  });
+
+  it('the kill switch is ours whoever has the rest, and nothing unconnected is told to netifd', () => {
+    const { net, kernel, told, settle } = scene(PENDING);
+    const blocks = () => kernel.snapshot().filter(line => line.includes('via nowhere')).length;
+    net.apply(GUARDED);
+    strictEqual(blocks(), 4, 'before anybody was asked');
+    settle();
+    deepStrictEqual([net.by, told], ['netifd', []]);
+    net.apply({ ...WANTED, guard: GUARDED.guard! });
+    settle();
+    deepStrictEqual(actions(told), ['do 6', 'do 6', true]);
+    ok(!kernel.snapshot().some(line => line.startsWith('7 10.8.0.2')), 'addresses are for netifd');
+    net.interfaceDown();
+    strictEqual(blocks(), 4);
+    net.close(true);
+    strictEqual(blocks(), 4);
+    const other = scene(PENDING);
+    const before = other.kernel.snapshot();
+    other.net.apply(GUARDED);
+    other.settle();
+    other.net.close();
+    deepStrictEqual(other.kernel.snapshot(), before);
+  });
+
+  it('from rtnetlink to netifd it stays closed, with the way to the server', () => {
+    const { net, kernel, settle } = scene('no interface');
+    net.apply({ ...WANTED, guard: GUARDED.guard! });
+    settle();
+    strictEqual(net.by, 'rtnetlink');
+    net.interfaceUp(true);
+    const ours = kernel.snapshot().filter(line => line.includes('proto 111'));
+    strictEqual(ours.filter(line => line.includes('via nowhere')).length, 4);
+    ok(ours.some(line => line.startsWith('192.0.2.1/32 via 2 10.0.0.1')));
+    strictEqual(ours.length, 4 + WANTED.outside.length);
   });
 
   it('netifd gets host routes first, then all; a change is told whole, the same again is not told', () => {

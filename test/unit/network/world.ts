@@ -83,3 +83,16 @@ export function expected(wanted: WantedNetwork): string[] {
   deepStrictEqual(network.apply(wanted).failures, []);
   return kernel.snapshot();
 }
+
+/** A kill switch for all of IPv4 and one network, nothing connected. */
+export const GUARDED: WantedNetwork = {
+  ...WANTED,
+  addresses: [],
+  routes: [],
+  outside: [ip('192.0.2.1')],
+  guard: {
+    blocked: ['0.0.0.0/1', '128.0.0.0/1', '::/3', '192.168.7.0/24'].map(prefix),
+    isLookingUp: false,
+  },
+  isIdle: true,
+};

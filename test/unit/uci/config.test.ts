@@ -237,7 +237,7 @@ describe('problems', () => {
       "f:7: client 'x': option cert: is required, or else username and password",
       "f:8: client 'x': option ca 'ca.pem': must be the full path of a file",
       "f:9: warning: client 'x': option port: has no effect here; it belongs in a server section",
-      "f:10: client 'x': option metric 'x': must be a number, 0 to 4294967295",
+      "f:10: client 'x': option metric 'x': must be a number, 0 to 2147483647",
     ]);
     deepEqual([config.servers.length, config.clients.length], [1, 1]);
   });

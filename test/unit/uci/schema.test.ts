@@ -177,9 +177,9 @@ const VALUES: Readonly<Record<string, Values>> = {
   auth_user_pass: PATHS,
   route_nopull: BOOLS,
   pull_dns: BOOLS,
-  kill_switch: OFF,
+  kill_switch: BOOLS,
   route: NETWORKS,
-  metric: { yes: ['0', '4294967295'], no: ['-1', '4294967296'] },
+  metric: { yes: ['0', '2147483647'], no: ['-1', '2147483648'] },
   connect_retry: { yes: ['1', '5 5', '1 86400'], no: ['0', '10 5', '1 2 3', '1 x', '86401'] },
   connect_timeout: TIMES,
   server_poll_timeout: TIMES,
@@ -230,6 +230,7 @@ const NEEDS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'server.route': { mode: 'p2p' },
   'server.metric': { mode: 'p2p' },
   'client.address': { mode: 'p2p' },
+  kill_switch: { redirect_gateway: '1' },
 };
 
 /** The rules that a section with this value breaks. */

@@ -114,6 +114,20 @@ describe('rules inside a tunnel', () => {
     );
   });
 
+  it('a kill switch needs something that must not leave', () => {
+    check(
+      `${CLIENT}option kill_switch 1\n`,
+      [
+        "f:7: client 'c': option kill_switch '1': needs redirect_gateway or route: what must not leave otherwise",
+      ],
+      ['c'],
+    );
+    for (const more of ['option redirect_gateway 1', 'list route 10.0.0.0/8']) {
+      equal(read(`${CLIENT}option kill_switch 1\n${more}\n`).clients[0]!.killSwitch, true);
+    }
+    equal(read(`${CLIENT}option kill_switch 0\n`).clients[0]!.killSwitch, false);
+  });
+
   it('the two names of one time', () => {
     const one = read(`${CLIENT}option connect_timeout 10\n`).clients[0]!;
     deepEqual([one.connectTimeout, one.serverPollTimeout], [10, 10]);
