@@ -2,7 +2,8 @@
 // Changes to the configuration file that leave the rest of its text as it is, comments and order included: a section
 // at the end, options under a section's first line.
 
-import { describe, type Host, isFailure } from '../host/host.ts';
+import { describe, type FileLock, type Host, isFailure, type Result } from '../host/host.ts';
+import type { Refusal } from '../pki/authority.ts';
 import { type ParsedFile, parse, type UciSection } from '../uci/parse.ts';
 import { uciErrorText } from '../uci/problem.ts';
 import { byteString } from '../uci/text.ts';
@@ -25,21 +26,59 @@ export const configPath = (directory: string): string => `${directory}/ovpnd`;
 /** The file as it is, one that is not there as an empty one; a string says why it cannot be used. */
 export function readConfigText(host: Host, directory: string): ConfigText | string {
   const path = configPath(directory);
-  const bytes = host.files.read(path);
-  if (isFailure(bytes)) {
-    if (bytes.code === 'ENOENT') return { path, text: '', parsed: parse(new Uint8Array(0)) };
-    return `${path}: cannot be read: ${bytes.text}`;
-  }
+  const read = host.files.read(path);
+  if (isFailure(read) && read.code !== 'ENOENT') return `${path}: cannot be read: ${read.text}`;
+  const bytes = isFailure(read) ? new Uint8Array(0) : read;
   const parsed = parse(bytes);
   if (parsed.error !== undefined) {
     return `${path}:${parsed.error.line}: ${uciErrorText(parsed.error.text)}`;
   }
-  const text = byteString(bytes);
-  return { path, text: text === '' || text.endsWith('\n') ? text : `${text}\n`, parsed };
+  return { path, text: textOf(read), parsed };
 }
 
-/** undefined: done; else one line saying why not. */
-export function writeConfigText(host: Host, path: string, text: string): string | undefined {
+function textOf(read: Result<Uint8Array>): string {
+  const text = isFailure(read) ? '' : byteString(read);
+  return text === '' || text.endsWith('\n') ? text : `${text}\n`;
+}
+
+/** How long another writer may take, and how often it is asked. */
+const LOCK_MS = 5000;
+const LOCK_STEP_MS = 20;
+
+/** undefined: there is nothing to lock. A string says why it cannot be locked. */
+function lockFile(host: Host, path: string): FileLock | string | undefined {
+  const { loop } = host;
+  for (const endMs = host.monotonicMs() + LOCK_MS; ; ) {
+    const lock = host.lockFile(path);
+    if (!isFailure(lock)) return lock;
+    if (lock.code === 'ENOENT') return undefined;
+    if (lock.code !== 'EAGAIN') return `${path}: cannot be locked: ${lock.text}`;
+    const now = host.monotonicMs();
+    if (now >= endMs) return `${path}: somebody else is changing it`;
+    loop.at(now + LOCK_STEP_MS, () => loop.stop());
+    loop.run();
+  }
+}
+
+/**
+ * Reads and writes a file in `change` while nobody else can: neither another command nor `uci commit` or LuCI, for
+ * it is libuci's own lock. Not to be nested for one file.
+ */
+export function whileLocked<T>(host: Host, path: string, change: () => T): T | Refusal {
+  const lock = lockFile(host, path);
+  if (typeof lock === 'string') return { refused: lock };
+  try {
+    return change();
+  } finally {
+    lock?.release();
+  }
+}
+
+/** Writes what became of `config`. undefined: done; else one line saying why not. */
+export function writeConfigText(host: Host, config: ConfigText, text: string): string | undefined {
+  const { path } = config;
+  // Editors take no lock, and libuci gives it back a moment before it is done.
+  if (textOf(host.files.read(path)) !== config.text) return `${path} was changed meanwhile; try again`;
   const bytes = byteArray(text);
   const failure = host.files.write(path, bytes, SECRET_MODE);
   bytes.fill(0);

@@ -19,7 +19,15 @@ import {
   write,
 } from '../uci/write.ts';
 import { type ConfigFile, materialProblems } from './configfile.ts';
-import { byteArray, configPath, optionOf, readConfigText, writeConfigText } from './configtext.ts';
+import {
+  byteArray,
+  type ConfigText,
+  configPath,
+  optionOf,
+  readConfigText,
+  whileLocked,
+  writeConfigText,
+} from './configtext.ts';
 import type { SectionChange } from './rpcarguments.ts';
 
 export interface EditTarget {
@@ -171,7 +179,7 @@ export interface Edit {
 }
 
 interface Plan extends Edit {
-  readonly path: string;
+  readonly old: ConfigText;
   readonly bytes: Uint8Array;
 }
 
@@ -197,7 +205,7 @@ function planEdit(host: Host, target: EditTarget, changes: readonly SectionChang
   const effects = diffConfig(before.config, after.config)
     .filter(({ kind }) => kind !== 'unchanged')
     .map(({ name, kind, options }) => ({ tunnel: name, kind, cost: highest(options) }));
-  return { path, bytes, problems: after.problems.filter(isOurs).map(shownProblem), effects };
+  return { old, bytes, problems: after.problems.filter(isOurs).map(shownProblem), effects };
 }
 
 /** What `ovpnd check` would say if these changes were made; empty changes: of the file as it is. */
@@ -214,10 +222,14 @@ export function checkEdit(host: Host, target: EditTarget, changes: readonly Sect
 
 /** Makes the changes, all or none of them. */
 export function saveEdit(host: Host, target: EditTarget, changes: readonly SectionChange[]): Edit | Refusal {
+  return whileLocked(host, configPath(target.configDirectory), () => save(host, target, changes));
+}
+
+function save(host: Host, target: EditTarget, changes: readonly SectionChange[]): Edit | Refusal {
   const plan = planEdit(host, target, changes);
   if (isRefusal(plan)) return plan;
   if (!plan.problems.some(({ severity }) => severity === 'error')) {
-    const wrong = writeConfigText(host, plan.path, byteString(plan.bytes));
+    const wrong = writeConfigText(host, plan.old, byteString(plan.bytes));
     if (wrong !== undefined) return { refused: wrong };
   }
   return { problems: plan.problems, effects: plan.effects };

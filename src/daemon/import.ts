@@ -3,6 +3,7 @@
 // before everything is known to be usable, and what was written goes again when a later write fails.
 
 import { describe, type FileStatus, type Host, isFailure, type Result } from '../host/host.ts';
+import { isRefusal } from '../pki/authority.ts';
 import {
   type ImportedProfile,
   importProfile,
@@ -12,7 +13,14 @@ import {
 } from '../profile/import.ts';
 import { formatProblem, type Problem, readConfig } from '../uci/config.ts';
 import { findSection } from '../uci/write.ts';
-import { byteArray, configPath, readConfigText, sectionText, writeConfigText } from './configtext.ts';
+import {
+  byteArray,
+  configPath,
+  readConfigText,
+  sectionText,
+  whileLocked,
+  writeConfigText,
+} from './configtext.ts';
 import { loadMaterial } from './material.ts';
 
 export interface ImportTarget {
@@ -124,6 +132,13 @@ export function applyImport(
   bytes: Uint8Array,
   read: ReadFile,
 ): ImportResult {
+  const path = configPath(target.configDirectory);
+  const done = whileLocked(host, path, () => apply(host, target, bytes, read));
+  if (!isRefusal(done)) return done;
+  return { ...planImport(host, target, bytes, read), problems: [`${done.refused}; nothing was changed`] };
+}
+
+function apply(host: Host, target: ImportTarget, bytes: Uint8Array, read: ReadFile): ImportResult {
   const plan = planImport(host, target, bytes, read);
   if (plan.problems.length > 0) return plan;
   const written: string[] = [];
@@ -139,7 +154,7 @@ export function applyImport(
   // Comments and order of the file stay: the section goes to its end.
   const old = readConfigText(host, target.configDirectory);
   if (typeof old === 'string') wrong ??= old;
-  else wrong ??= writeConfigText(host, old.path, `${old.text}${plan.section}`);
+  else wrong ??= writeConfigText(host, old, `${old.text}${plan.section}`);
   if (wrong === undefined) return plan;
   for (const path of written) host.files.remove(path);
   return { ...plan, problems: [`${wrong}; nothing was changed`] };

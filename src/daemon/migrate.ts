@@ -15,7 +15,14 @@ import { PROFILE_MAX } from '../profile/ovpn.ts';
 import { formatProblem, readConfig } from '../uci/config.ts';
 import { parse } from '../uci/parse.ts';
 import { findSection } from '../uci/write.ts';
-import { byteArray, configPath, readConfigText, sectionText, writeConfigText } from './configtext.ts';
+import {
+  byteArray,
+  configPath,
+  readConfigText,
+  sectionText,
+  whileLocked,
+  writeConfigText,
+} from './configtext.ts';
 import { applyImport } from './import.ts';
 import type { Log } from './log.ts';
 
@@ -148,7 +155,10 @@ function takeServer(host: Host, target: MigrateTarget, old: Old, read: Read, log
   }
   const section = soundSection(host, target, old.name, draft, log);
   if ('text' in section) return { text: section.text, isWorthRetry: false };
-  const failure = writeServer(host, target, old.name, section.options, contents);
+  const written = whileLocked(host, configPath(target.configDirectory), () =>
+    writeServer(host, target, old.name, section.options, contents),
+  );
+  const failure = typeof written === 'object' ? written.refused : written;
   for (const bytes of contents.values()) bytes.fill(0);
   if (failure !== undefined) return { text: failure, isWorthRetry: true };
   done(log, old);
@@ -210,7 +220,7 @@ function writeServer(
   const old = readConfigText(host, target.configDirectory);
   if (typeof old === 'string') wrong ??= old;
   else if (findSection(old.parsed, name) !== undefined) wrong ??= `there is a section '${name}' already`;
-  else wrong ??= writeConfigText(host, old.path, `${old.text}${sectionText('server', name, options)}`);
+  else wrong ??= writeConfigText(host, old, `${old.text}${sectionText('server', name, options)}`);
   if (wrong !== undefined) for (const path of written) host.files.remove(path);
   return wrong;
 }

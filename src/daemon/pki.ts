@@ -22,10 +22,12 @@ import { findSection } from '../uci/write.ts';
 import { readConfigFile } from './configfile.ts';
 import {
   type ConfigText,
+  configPath,
   optionOf,
   readConfigText,
   sectionOf,
   sectionText,
+  whileLocked,
   withOptions,
   writeConfigText,
 } from './configtext.ts';
@@ -75,8 +77,16 @@ export function authorityFiles({ tunnel, keyDirectory }: PkiTarget): [option: st
   ]);
 }
 
+const locked = <T>(host: Host, { configDirectory }: PkiTarget, change: () => T): T | Refusal =>
+  whileLocked(host, configPath(configDirectory), change);
+
 /** Makes the authority and adds the options that name its files to the server's section. */
 export function initAuthority(host: Host, target: PkiTarget, kind: KeyKind): Refusal | undefined {
+  return locked(host, target, () => makeAuthority(host, target, kind));
+}
+
+/** The same for who has locked the configuration. */
+export function makeAuthority(host: Host, target: PkiTarget, kind: KeyKind): Refusal | undefined {
   const config = readConfigText(host, target.configDirectory);
   const missing = serverSection(config, target.tunnel);
   if (missing !== undefined || typeof config === 'string') return missing;
@@ -103,13 +113,13 @@ export function initAuthority(host: Host, target: PkiTarget, kind: KeyKind): Ref
     options.set('tls_crypt_v2', keyPath);
   }
   if (options.size === 0) return undefined;
-  const wrong = writeConfigText(host, config.path, withOptions(config, section, options));
+  const wrong = writeConfigText(host, config, withOptions(config, section, options));
   return wrong === undefined ? undefined : refusal(wrong);
 }
 
 /** A new certificate and key for the server, and for the authority when it is in its last year. */
 export function renewAuthority(host: Host, target: PkiTarget): Refusal | undefined {
-  return authorityOf(host, target).renew(target.tunnel);
+  return locked(host, target, () => authorityOf(host, target).renew(target.tunnel));
 }
 
 /** The common name of a peer: that of its section, else its own. */
@@ -151,6 +161,10 @@ export interface Revocation {
  * section is disabled (and made, if need be).
  */
 export function revokePeer(host: Host, target: PkiTarget, peer: string): Revocation | Refusal {
+  return locked(host, target, () => revoke(host, target, peer));
+}
+
+function revoke(host: Host, target: PkiTarget, peer: string): Revocation | Refusal {
   const config = readConfigText(host, target.configDirectory);
   if (typeof config === 'string') return refusal(config);
   const commonName = commonNameOf(config, target, peer);
@@ -188,7 +202,7 @@ function setPeerEnabled(
     const old = section.options.get('enabled')?.lines[0];
     if (old !== undefined) lines.splice(old - 1, 1);
     const text = withOptions({ ...config, text: lines.join('\n') }, section, new Map([['enabled', enabled]]));
-    return writeConfigText(host, config.path, text);
+    return writeConfigText(host, config, text);
   }
   const name = peer.replace(/[^A-Za-z0-9_]/g, '_').slice(0, 32);
   if (findSection(config.parsed, name) !== undefined)
@@ -198,7 +212,7 @@ function setPeerEnabled(
     ['tunnel', tunnel],
     ['common_name', commonName],
   ]);
-  return writeConfigText(host, config.path, `${config.text}${sectionText('peer', name, options)}`);
+  return writeConfigText(host, config, `${config.text}${sectionText('peer', name, options)}`);
 }
 
 /** Lets a peer in or keeps it out, by its section's name or its common name; its certificate stays as it is. */
@@ -208,6 +222,10 @@ export function enablePeer(
   peer: string,
   isEnabled: boolean,
 ): Refusal | undefined {
+  return locked(host, target, () => setEnabled(host, target, peer, isEnabled));
+}
+
+function setEnabled(host: Host, target: PkiTarget, peer: string, isEnabled: boolean): Refusal | undefined {
   const config = readConfigText(host, target.configDirectory);
   const missing = serverSection(config, target.tunnel);
   if (missing !== undefined || typeof config === 'string') return missing;

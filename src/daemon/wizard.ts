@@ -8,8 +8,16 @@ import { formatProblem, readConfig } from '../uci/config.ts';
 import { parse } from '../uci/parse.ts';
 import { byteString } from '../uci/text.ts';
 import { addList, addSection, findSection, setOption, write } from '../uci/write.ts';
-import { byteArray, optionOf, readConfigText, sectionText, writeConfigText } from './configtext.ts';
-import { authorityFiles, initAuthority, type PkiTarget } from './pki.ts';
+import {
+  byteArray,
+  configPath,
+  optionOf,
+  readConfigText,
+  sectionText,
+  whileLocked,
+  writeConfigText,
+} from './configtext.ts';
+import { authorityFiles, makeAuthority, type PkiTarget } from './pki.ts';
 
 export interface ServerWish {
   /** Own addresses with the length of their subnets: one, or one of each family. */
@@ -111,6 +119,14 @@ function ruleAgainst(host: Host, path: string, text: string, name: string): stri
 
 /** undefined: done. */
 export function createServer(host: Host, target: PkiTarget, wish: ServerWish): Refusal | undefined {
+  const { configDirectory } = target;
+  const create = () => makeServer(host, target, wish);
+  return whileLocked(host, configPath(configDirectory), () =>
+    wish.firewall ? whileLocked(host, `${configDirectory}/firewall`, create) : create(),
+  );
+}
+
+function makeServer(host: Host, target: PkiTarget, wish: ServerWish): Refusal | undefined {
   const name = target.tunnel;
   const config = readConfigText(host, target.configDirectory);
   if (typeof config === 'string') return { refused: config };
@@ -129,15 +145,14 @@ export function createServer(host: Host, target: PkiTarget, wish: ServerWish): R
   const wallPath = `${target.configDirectory}/firewall`;
   const wall = wish.firewall ? firewallWith(host, wallPath, name, wish) : undefined;
   if (typeof wall === 'string') return { refused: wall };
+  const withServer = { ...config, text: `${config.text}${sectionText('server', name, options)}` };
   // The firewall first: it can be put back, an authority once made stays.
   const failure =
     refusedBy(wall && host.files.write(wallPath, byteArray(wall.after), MODE), wallPath) ??
-    refusedText(
-      writeConfigText(host, config.path, `${config.text}${sectionText('server', name, options)}`),
-    ) ??
-    initAuthority(host, target, wish.kind);
+    refusedText(writeConfigText(host, config, withServer.text)) ??
+    makeAuthority(host, target, wish.kind);
   if (failure === undefined) return undefined;
-  writeConfigText(host, config.path, config.text);
+  writeConfigText(host, withServer, config.text);
   if (wall !== undefined) host.files.write(wallPath, byteArray(wall.before), MODE);
   return failure;
 }

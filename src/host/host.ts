@@ -310,6 +310,12 @@ export interface Files {
   remove(path: string): Failure | undefined;
 }
 
+/** The right to write a file, as libuci has it. */
+export interface FileLock {
+  /** Once. Whoever waits for the file reads what was written meanwhile. */
+  release(): void;
+}
+
 /** A name being resolved in the background (getaddrinfo in a thread). */
 export interface Resolution {
   cancel(): void;
@@ -323,6 +329,8 @@ export interface Host {
   readonly random: Random;
   readonly loop: Loop;
   readonly files: Files;
+  /** Does not wait: EAGAIN while another process has it. */
+  lockFile(path: string): Result<FileLock>;
   readonly privateKeys: PrivateKeys;
   /** crypt(3) with the salt and method of `setting`; undefined: it knows no such method. Takes milliseconds. */
   hashPassword(password: string, setting: string): string | undefined;

@@ -101,6 +101,9 @@ export interface RawShim {
   file_read(path: string): Uint8Array | Status;
   file_write(path: string, bytes: Uint8Array, mode: number): Status;
   /** [kind, size, mode, uid]. */
+  /** -EAGAIN: somebody else has it. */
+  file_lock(path: string): number;
+  file_unlock(lock: number, path: string): Status;
   file_status(path: string): readonly number[] | Status;
   /** Names, each followed by `/`. */
   file_list(path: string): string | Status;

@@ -9,6 +9,8 @@ import { Resolver } from './resolver.ts';
 import { connectTcp, connectUnix, listenTcp, listenUnix, openNetlink, openTun, openUdp } from './sockets.ts';
 import { openTlsContext } from './tls.ts';
 
+/** How often a file that is replaced while it is read is read again. */
+const REPLACED_MAX = 10;
 const KINDS = ['file', 'directory', 'other'] as const;
 
 class ShimFiles implements Files {
@@ -19,8 +21,14 @@ class ShimFiles implements Files {
   }
 
   read(path: string): Result<Uint8Array> {
-    const bytes = this.#shim.file_read(path);
+    let bytes = this.#shim.file_read(path);
+    // Somebody was just replacing it.
+    for (let i = 0; i < REPLACED_MAX && this.#isStale(bytes); i++) bytes = this.#shim.file_read(path);
     return typeof bytes === 'number' ? failure(this.#shim, `read ${path}`, bytes) : bytes;
+  }
+
+  #isStale(bytes: Uint8Array | number): boolean {
+    return typeof bytes === 'number' && failure(this.#shim, 'read', bytes).code === 'ESTALE';
   }
 
   write(path: string, bytes: Uint8Array, mode: number): Failure | undefined {
@@ -63,6 +71,11 @@ export function shimHost(runtime: Runtime): Host {
     random: shimRandom(shim),
     loop,
     files: new ShimFiles(shim),
+    lockFile: path => {
+      const lock = shim.file_lock(path);
+      if (lock < 0) return failure(shim, `lock ${path}`, lock);
+      return { release: () => void shim.file_unlock(lock, path) };
+    },
     privateKeys: shimPrivateKeys(shim),
     hashPassword: (password, setting) => {
       if (password.includes('\0') || setting.includes('\0')) return undefined;

@@ -81,6 +81,9 @@ static int64_t file_read(struct shim_call *call)
 	/* Until the end rather than by st_size: files under /proc claim to be empty. */
 	if (error == 0)
 		error = read_whole(call, fd, room, FILE_MAX);
+	/* Replaced meanwhile; what was read may be of two times (see lock.c). */
+	if (error == 0 && (fstat(fd, &status) < 0 || status.st_nlink == 0))
+		error = -ESTALE;
 	close(fd);
 	return error;
 }

@@ -117,5 +117,5 @@ int64_t shim_descriptor_close(enum shim_kind kind, int64_t handle)
 
 const struct shim_entry *const shim_tables[] = {
 	shim_loop, shim_udp, shim_tcp, shim_tun, shim_netlink, shim_stream, shim_files,
-	shim_resolve, shim_process, shim_crypto, shim_pkey, shim_tls, shim_plane, shim_password, NULL,
+	shim_lock, shim_resolve, shim_process, shim_crypto, shim_pkey, shim_tls, shim_plane, shim_password, NULL,
 };

@@ -56,7 +56,7 @@ struct shim_entry {
 extern const struct shim_entry *const shim_tables[];
 
 extern const struct shim_entry shim_loop[], shim_udp[], shim_tcp[], shim_tun[], shim_netlink[], shim_stream[],
-	shim_files[], shim_resolve[], shim_process[], shim_crypto[], shim_pkey[],
+	shim_files[], shim_lock[], shim_resolve[], shim_process[], shim_crypto[], shim_pkey[],
 	shim_tls[], shim_plane[], shim_password[];
 
 /* Bodies are in the binding. A fresh Uint8Array of `length` bytes to fill before returning; NULL: no memory. */
@@ -80,6 +80,7 @@ enum shim_kind {
 	SHIM_NETLINK,
 	SHIM_LISTENER,
 	SHIM_STREAM,
+	SHIM_LOCK,
 	SHIM_AEAD,
 	SHIM_TLS_CONTEXT,
 	SHIM_TLS_SESSION,

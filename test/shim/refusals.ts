@@ -52,6 +52,8 @@ export const SIGNATURES: Readonly<Record<string, string>> = {
   file_read: 's',
   input_read: 'i',
   file_write: 'sbi',
+  file_lock: 's',
+  file_unlock: 'is',
   file_status: 's',
   file_list: 's',
   file_make_directory: 'si',
