@@ -3,7 +3,7 @@
 // in peer and key state for the plane and a push reply, in that order.
 
 import { formatEndpoint, formatIp, type Ip, netmask, type Prefix, sameIp } from './address.ts';
-import { deferralMs, installFirst } from './datakeys.ts';
+import { deferralMs, installFirst, wipeSources } from './datakeys.ts';
 import { notify, type Outbox } from './event.ts';
 import { REFUSED_RETRY_S } from './limits.ts';
 import { tokenLines } from './login.ts';
@@ -131,6 +131,7 @@ export function admit(
   });
   state.byId.set(peerId, peer);
   introduce(peer.session, key);
+  wipeSources(key);
   if (p2p === undefined) peer.pushReplies = buildPushReplies(pushOptions(state, peer, choice));
   if (choice.pushNow) push(peer, now);
   const where = vpnIps.length === 0 ? '' : `${vpnIps.map(formatIp).join(' ')}, `;

@@ -55,7 +55,15 @@ function derive(
         );
   const directions = splitKeys(material, session.options.role, cipher);
   wipe(material);
+  // A server's first key is derived before its own message is written (see admit.ts).
+  if (key.introduced) wipeSources(key);
   return directions;
+}
+
+/** What both ends put into the key method messages is of no more use when keys are derived and ours is written. */
+export function wipeSources({ source, remote }: KeyState): void {
+  for (const { preMaster, random1, random2 } of remote === undefined ? [source] : [source, remote.source])
+    for (const bytes of [preMaster, random1, random2]) if (bytes !== undefined) wipe(bytes);
 }
 
 /** How long a sender stays on the old key, as stock peers do. `renegS` 0: this side never starts a negotiation. */

@@ -35,8 +35,11 @@ export type LoginStep = 'accepted' | 'asked' | Refusal;
 /** Looks at what a client's key method message says of who it is; asks when only others can tell. */
 export function beginLogin(state: ServerState, peer: ServerPeer, key: KeyState, out: Outbox): LoginStep {
   const { login } = state.options;
+  // Nobody asks for the password again: it does not stay as long as the session.
+  const { password = '', ...rest } = key.remote!;
+  key.remote = rest;
   if (login === undefined) return 'accepted';
-  const { username = '', password = '' } = key.remote!;
+  const { username = '' } = rest;
   if (username === '') return { reason: 'it sent no user name (auth)', text: AUTH_FAILED };
   if (peer.username !== undefined && username !== peer.username) {
     return { reason: 'user name changed at renegotiation', text: AUTH_FAILED };

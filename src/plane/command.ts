@@ -4,7 +4,7 @@
 import type { PlaneCommand } from '../core/plane.ts';
 import type { PacketPlane, PlaneResult } from './plane.ts';
 
-/** `now` is monotonic milliseconds. */
+/** `now` is monotonic milliseconds. Key material of the command is overwritten: the plane has its own copy now. */
 export function execute(plane: PacketPlane, command: PlaneCommand, now: number): PlaneResult {
   switch (command.op) {
     case 'addPeer':
@@ -13,8 +13,12 @@ export function execute(plane: PacketPlane, command: PlaneCommand, now: number):
       return plane.setPeer(command.change, now);
     case 'delPeer':
       return plane.delPeer(command.peerId, now);
-    case 'addKey':
-      return plane.addKey(command.key, now);
+    case 'addKey': {
+      const { encrypt, decrypt } = command.key;
+      const result = plane.addKey(command.key, now);
+      for (const bytes of [encrypt.key, encrypt.nonceTail, decrypt.key, decrypt.nonceTail]) bytes.fill(0);
+      return result;
+    }
     case 'swapKeys':
       return plane.swapKeys(command.peerId, now);
     case 'delKey':

@@ -137,6 +137,28 @@ describe('core/login: the question', () => {
   });
 });
 
+describe('core/login: what stays in memory', () => {
+  it('of a connected client neither its password nor what keys were made of', () => {
+    const bench = server({ login: LOGIN });
+    const hand = enter(bench, { password: 'correct horse', peerInfo: peerInfo(PROTO_ALL - 8) });
+    const kept = (): string => {
+      const { source, remote } = bench.state.byId.get(0)!.session.current;
+      const { preMaster, random1, random2 } = remote!.source;
+      ok(
+        [preMaster!, random1, random2, source.random1, source.random2].every(bytes =>
+          bytes.every(byte => byte === 0),
+        ),
+      );
+      return JSON.stringify(remote);
+    };
+    deepEqual([kept().includes('correct horse'), kept().includes('anna')], [false, true]);
+    rekey(bench, hand);
+    answer(bench, undefined, hand);
+    deepEqual([hand.session.current.keyId, hand.session.current.phase], [1, 'active']);
+    deepEqual([kept().includes('correct horse'), kept().includes('anna')], [false, true]);
+  });
+});
+
 describe('core/login: renegotiations', () => {
   it('with the password it is asked anew; the new key waits for the answer, the old one goes on', () => {
     const bench = server({ login: LOGIN });

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import type { Aead, Crypto } from '../../../src/core/crypto.ts';
 import type { PlaneKey, PlanePeer, PlanePeerChange } from '../../../src/core/plane.ts';
+import { execute } from '../../../src/plane/command.ts';
 import { DROP_REASONS } from '../../../src/plane/drops.ts';
 import {
   drops,
@@ -28,6 +29,16 @@ function withPeers(): Recorder {
   ok(recorder.plane.addPeer({ peerId: 2, path: path(5002), vpnIp4: ip('10.8.0.3') }, 0));
   return recorder;
 }
+
+describe('plane/command', () => {
+  it('leaves no key material behind: the plane has its copy', () => {
+    const { plane } = withPeers();
+    const { server } = keyPair(1);
+    assert.equal(execute(plane, { op: 'addKey', key: server }, 0), undefined);
+    for (const { key: bytes, nonceTail } of [server.encrypt, server.decrypt])
+      assert.ok([...bytes, ...nonceTail].every(byte => byte === 0));
+  });
+});
 
 describe('plane/js: addPeer', () => {
   const base = { peerId: 9, path: path(5009), vpnIp4: ip('10.8.0.9') };

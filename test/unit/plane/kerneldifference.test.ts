@@ -89,7 +89,8 @@ describe('kernel plane beside the js plane', () => {
           const world = openWorld(mode);
           const js = record(mode);
           for (const command of script) {
-            const ours = execute(world.plane, command, world.clock.now);
+            // Keys are overwritten.
+            const ours = execute(world.plane, structuredClone(command), world.clock.now);
             const theirs = execute(js.plane, command, world.clock.now);
             deepStrictEqual(ours?.code, theirs?.code, JSON.stringify(command));
             world.plane.receive(world.clock.now);
