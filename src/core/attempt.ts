@@ -126,6 +126,7 @@ function forget(state: ClientState, now: number, out: Outbox): void {
   state.pushRequestAt = undefined;
   state.pushDeadline = undefined;
   state.renegotiateAt = undefined;
+  state.limits = undefined;
   state.collector = newPushCollector();
 }
 

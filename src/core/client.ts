@@ -30,6 +30,7 @@ import {
   sessionDeadline,
   tickSession,
 } from './session.ts';
+import { limitsDeadline, onTraffic, tickLimits } from './sessionlimits.ts';
 
 /** One event in, its effects out. `now` is monotonic milliseconds and never goes back. */
 export function stepClient(state: ClientState, event: Event, now: number): Effect[] {
@@ -79,6 +80,11 @@ function handle(state: ClientState, event: Event, now: number, out: Outbox): voi
       if (state.phase === 'connected' && isOccExit(event.payload))
         restart(state, 'the server left', now, out);
       return;
+    case 'traffic': {
+      if (state.limits === undefined || event.peerId !== state.keys?.peerId) return;
+      const over = onTraffic(state.limits, event.bytes);
+      return over === undefined ? undefined : end(state, over, now, out);
+    }
     case 'streamClosed':
       return onStreamClosed(state, event, now, out);
     case 'command':
@@ -228,7 +234,10 @@ function onTick(state: ClientState, now: number, out: Outbox): void {
     state.pushRequestAt = now + PUSH_REQUEST_INTERVAL_MS;
   }
   if (state.renegotiateAt !== undefined && now >= state.renegotiateAt) startRenegotiation(state, now, out);
-  if (state.keys !== undefined) tickKeys(state.keys, out.plane, now);
+  if (state.keys === undefined) return;
+  tickKeys(state.keys, out.plane, now);
+  const over = state.limits && tickLimits(state.limits, state.keys.peerId, now, out);
+  if (over !== undefined) end(state, over, now, out);
 }
 
 function startRenegotiation(state: ClientState, now: number, out: Outbox): void {
@@ -260,14 +269,26 @@ function leave(state: ClientState, now: number, out: Outbox): void {
   state.phase = 'leaving';
   state.retryAt = undefined;
   state.stopAt = now;
+  if (wasConnected && sayGoodbye(state, out)) state.stopAt = now + SHUTDOWN_LINGER_MS;
+}
+
+/** While connected. Whether it is on its way as a message, which the server acknowledges. */
+function sayGoodbye(state: ClientState, out: Outbox): boolean {
   // The end of a connection says it, too.
-  if (!wasConnected || !state.options.explicitExitNotify || state.path?.tcp === true) return;
+  if (!state.options.explicitExitNotify || state.path?.tcp === true) return false;
   // In the middle of a renegotiation no text can be sent: then the plane says it, as to a server without cc-exit.
-  if (state.ccExit && sendText(state.session!, 'EXIT')) {
-    state.stopAt = now + SHUTDOWN_LINGER_MS;
-  } else if (state.options.capabilities.inner) {
+  if (state.ccExit && sendText(state.session!, 'EXIT')) return true;
+  if (state.options.capabilities.inner) {
     out.plane.push({ op: 'sendInner', peerId: state.keys!.peerId, payload: OCC_EXIT_PAYLOAD });
   }
+  return false;
+}
+
+/** The connection has lasted long enough: the server hears so, and a new one begins. */
+function end(state: ClientState, reason: string, now: number, out: Outbox): void {
+  if (state.phase !== 'connected') return;
+  sayGoodbye(state, out);
+  restart(state, reason, now, out, { level: 'info' });
 }
 
 function flush(state: ClientState, now: number, out: Outbox): void {
@@ -283,6 +304,7 @@ function deadline(state: ClientState): number | undefined {
   if (state.phase === 'leaving') return earlier(next, sessionDeadline(state.session));
   next = earlier(earlier(next, sessionDeadline(state.session)), state.pushRequestAt);
   next = earlier(earlier(next, state.pushDeadline), state.renegotiateAt);
+  if (state.limits !== undefined) next = earlier(next, limitsDeadline(state.limits));
   if (!state.session.heard) next = earlier(next, state.startedAt + state.options.pollTimeoutS * 1000);
   return state.keys === undefined ? next : earlier(next, keysDeadline(state.keys));
 }

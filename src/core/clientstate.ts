@@ -11,6 +11,7 @@ import type { WantedAddress } from './network.ts';
 import type { PlaneCapabilities } from './plane.ts';
 import { newPushCollector, type PushCollector, type PushedOptions } from './pushreply.ts';
 import type { Session } from './session.ts';
+import type { SessionLimits } from './sessionlimits.ts';
 import type { WrapKeys } from './wrap.ts';
 
 export interface ClientRemote {
@@ -109,6 +110,8 @@ export interface ClientState {
   connectedAtS: number;
   handshakeAt: number;
   renegotiateAt: number | undefined;
+  /** While connected. */
+  limits: SessionLimits | undefined;
   stopAt: number | undefined;
   lastError: string;
   /** What the server gave us in place of the password. */
@@ -142,6 +145,7 @@ export function newClient(options: ClientOptions, deps: CoreDeps): ClientState {
     connectedAtS: 0,
     handshakeAt: 0,
     renegotiateAt: undefined,
+    limits: undefined,
     stopAt: undefined,
     lastError: '',
     token: undefined,

@@ -32,6 +32,8 @@ export type Event =
   | { readonly kind: 'socketFailed'; readonly reason: string }
   /** Answer to `askAuth`. */
   | { readonly kind: 'authResult'; readonly id: number; readonly refused?: LoginRefusal }
+  /** Answer to `askTraffic`: bytes of IP packets to and from the peer since it was added. */
+  | { readonly kind: 'traffic'; readonly peerId: number; readonly bytes: number }
   /** A TCP connection ended, or must end; answered with closeSocket. `drop`: what its peer sent wrong. */
   | {
       readonly kind: 'streamClosed';
@@ -103,6 +105,8 @@ export type Effect =
       readonly password: string;
       readonly ip: Ip;
     }
+  /** What has passed; `traffic` answers, unless the plane has not this peer. */
+  | { readonly kind: 'askTraffic'; readonly peerId: number }
   | { readonly kind: 'send'; readonly path: Path; readonly bytes: Uint8Array }
   /** Replaces the one timer of the endpoint; undefined = none. Monotonic milliseconds. */
   | { readonly kind: 'setTimer'; readonly at: number | undefined }

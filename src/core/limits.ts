@@ -88,8 +88,10 @@ export const DOMAIN_MAX = 253;
 export const DOMAIN_LABEL_MAX = 63;
 export const METRIC_MAX = 0x7fffffff;
 export const PEER_ID_MAX = 0xffffff;
-/** Pushed ping, ping-restart, ping-exit, inactive and session-timeout are cut to this. */
+/** Pushed ping, ping-restart and ping-exit are cut to this. */
 export const PING_MAX_S = 86400;
+/** Pushed inactive and session-timeout, too: what OpenVPN can hold. */
+export const SESSION_MAX_S = 0x7fffffff;
 export const EXIT_NOTIFY_MAX = 10;
 export const TUN_MTU_LEAST = 100;
 export const TUN_MTU_MAX = 1600;

@@ -16,6 +16,7 @@ import { type Agreement, agree } from './p2p.ts';
 import { isCipherName } from './peerinfo.ts';
 import type { Keepalive } from './plane.ts';
 import { collectPush, type PushedOptions, parsePush } from './pushreply.ts';
+import { beginLimits } from './sessionlimits.ts';
 import { agreeDynamicWrap } from './sessionpacket.ts';
 import { printable } from './text.ts';
 
@@ -97,6 +98,7 @@ function install(
   state.pulled = { pushed, addresses };
   want(state, wantedNetwork(state, pushed, addresses, out), out);
   state.ccExit = agreed.ccExit;
+  state.limits = beginLimits(pushed, now);
   state.phase = 'connected';
   state.round = 0;
   state.pushRequestAt = undefined;

@@ -12,6 +12,7 @@ import {
   PEER_ID_MAX,
   PING_MAX_S,
   PUSHED_ROUTES_MAX,
+  SESSION_MAX_S,
   TUN_MTU_LEAST,
   TUN_MTU_MAX,
 } from './limits.ts';
@@ -26,11 +27,11 @@ const NO_ADDRESS = 'not an address';
 
 type Timer = 'ping' | 'pingRestart' | 'pingExit' | 'sessionTimeout';
 
-function timer(field: Timer): Reader {
+function timer(field: Timer, max = PING_MAX_S): Reader {
   return (words, { out }) => {
     const seconds = decimal(words[0], Number.MAX_SAFE_INTEGER);
     if (seconds === undefined) return NO_NUMBER;
-    out[field] = Math.min(seconds, PING_MAX_S);
+    out[field] = Math.min(seconds, max);
     return undefined;
   };
 }
@@ -166,7 +167,7 @@ function readInactive(words: readonly string[], { out }: PushDraft): Reading {
   const seconds = decimal(words[0], Number.MAX_SAFE_INTEGER);
   const bytes = words[1] === undefined ? 0 : decimal(words[1], Number.MAX_SAFE_INTEGER);
   if (seconds === undefined || bytes === undefined) return NO_NUMBER;
-  out.inactive = { seconds: Math.min(seconds, PING_MAX_S), bytes };
+  out.inactive = { seconds: Math.min(seconds, SESSION_MAX_S), bytes };
   return undefined;
 }
 
@@ -219,7 +220,7 @@ export const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['ping', timer('ping')],
   ['ping-restart', timer('pingRestart')],
   ['ping-exit', timer('pingExit')],
-  ['session-timeout', timer('sessionTimeout')],
+  ['session-timeout', timer('sessionTimeout', SESSION_MAX_S)],
   ['inactive', readInactive],
   ['explicit-exit-notify', readExitNotify],
   ['peer-id', readPeerId],

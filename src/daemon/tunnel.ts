@@ -365,6 +365,13 @@ class RunningTunnel implements Tunnel {
           this.dispatch({ kind: 'authResult', id, ...(refused && { refused }) }),
         );
       }
+      case 'askTraffic': {
+        const { peerId } = effect;
+        const peer = this.plane.peers().find(record => record.peerId === peerId);
+        if (peer === undefined) return;
+        const bytes = peer.counters.vpnRxBytes + peer.counters.vpnTxBytes;
+        return this.dispatch({ kind: 'traffic', peerId, bytes });
+      }
       case 'openSocket':
         return this.sockets.open(effect.remote, effect.tcp === true);
       case 'closeSocket':

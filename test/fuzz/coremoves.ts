@@ -47,6 +47,7 @@ const text = fc.oneof(
   fc.constantFrom(
     `${PUSH},push-continuation 2`,
     'PUSH_REPLY,compress lzo',
+    `${PUSH},session-timeout 3,inactive 2 100`,
     PUSH.replace('peer-id 5', 'verb 3'),
   ),
   fc.string({ unit: 'binary', maxLength: 40 }),
@@ -78,6 +79,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
     peerId,
     payload: fc.constantFrom(OCC_EXIT_PAYLOAD, new Uint8Array(0), new Uint8Array(20)),
   }),
+  fc.record({ kind: fc.constant('traffic' as const), peerId, bytes: fc.nat() }),
   fc.record({
     kind: fc.constant('command' as const),
     command: fc.constantFrom('disconnect' as const, 'renegotiate' as const),

@@ -3,9 +3,9 @@
 // packets do not pass through the process.
 
 import { strictEqual } from 'node:assert';
-import { type Agreement, type Kind, SERVER_ADDRESSES, SERVER4, up } from './harness/ends.ts';
+import { type Agreement, type Kind, SERVER_ADDRESSES, SERVER4, startClient, up } from './harness/ends.ts';
 import { K, NAMES, offloaded } from './harness/offload.ts';
-import { pingAll } from './harness/ping.ts';
+import { pingAll, reach } from './harness/ping.ts';
 import { type Row, table } from './harness/rows.ts';
 
 const PAIRS: readonly (readonly [server: Kind, client: Kind])[] = [
@@ -35,11 +35,29 @@ function row(server: Kind, client: Kind, agreement: Agreement): Row {
   };
 }
 
+/** Both sides' packets, and a peer that left without a word and comes again while the old one is still there. */
+function peerRow(server: Kind, client: Kind): Row {
+  return {
+    title: `${NAMES[server]} server, ${NAMES[client]} client: mode p2p, and the client anew`,
+    body: async scene => {
+      const agreement: Agreement = { mode: 'p2p' };
+      const silent = { options: { explicit_exit_notify: '0' } };
+      const { wire, client: first } = await up(scene, { server, client }, agreement, { client: silent });
+      await pingAll(wire.right, SERVER_ADDRESSES);
+      await first.process.stop();
+      await startClient(scene, wire, client, agreement);
+      await reach(scene, wire.right, SERVER4);
+    },
+  };
+}
+
 table(
   'kernel plane',
   2,
   PAIRS.flatMap(([server, client]) => AGREEMENTS.map(agreement => row(server, client, agreement))),
 );
+
+table('kernel plane, one peer', 2, [peerRow(K, 'dco'), peerRow('dco', K), peerRow(K, 'plain')]);
 
 const PINGS = 1000;
 

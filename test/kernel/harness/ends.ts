@@ -4,7 +4,13 @@
 
 import { strictEqual } from 'node:assert';
 import type { TunnelStatus } from '../../../src/daemon/status.ts';
-import { STOCK_CLIENT, STOCK_SERVER, UP } from '../../interop/harness/openvpn.ts';
+import {
+  STOCK_CLIENT,
+  STOCK_PEER_CLIENT,
+  STOCK_PEER_SERVER,
+  STOCK_SERVER,
+  UP,
+} from '../../interop/harness/openvpn.ts';
 import { type Options, type Section, uciText } from '../../interop/harness/ovpnd.ts';
 import type { GuestProcess } from './guest-process.ts';
 import type { Namespace, Wire } from './namespace.ts';
@@ -22,6 +28,8 @@ export interface Agreement {
   readonly cipher?: 'AES-256-GCM' | 'CHACHA20-POLY1305';
   /** IP version outside the tunnel. */
   readonly family?: 4 | 6;
+  /** Nothing is pushed. */
+  readonly mode?: 'p2p';
 }
 
 /** What only one end is told. */
@@ -126,6 +134,7 @@ function uciOptions(kind: Kind, agreement: Agreement, tlsCrypt: string): Options
   return {
     enabled: '1',
     data_plane: kind,
+    mode: agreement.mode,
     tls_crypt: tlsCrypt,
     data_ciphers: agreement.cipher === undefined ? undefined : [agreement.cipher],
     log_level: process.env.OVPND_TEST_LOG,
@@ -142,9 +151,13 @@ export async function startServer(
 ): Promise<End> {
   const { server, staticKey } = scene.keys;
   if (isStock(kind)) {
-    const lines = [...STOCK_SERVER, ...stockLines(agreement, staticKey), ...(extra.lines ?? [])];
+    const isP2p = agreement.mode === 'p2p';
+    const base = isP2p ? STOCK_PEER_SERVER : STOCK_SERVER;
+    const lines = [...base, ...stockLines(agreement, staticKey), ...(extra.lines ?? [])];
     const end = await startStock(scene, namespace, kind, server, lines);
-    await end.process.line(UP);
+    // Without a peer it is never complete.
+    if (isP2p) await listening(scene, namespace);
+    else await end.process.line(UP);
     return end;
   }
   const options: Options = {
@@ -152,7 +165,7 @@ export async function startServer(
     ...server,
     port: '1194',
     proto: [`udp${agreement.family ?? 4}`],
-    address: ['10.8.0.1/24', 'fd42:8::1/64'],
+    address: [agreement.mode === 'p2p' ? '10.8.0.1 10.8.0.2' : '10.8.0.1/24', 'fd42:8::1/64'],
     ...extra.options,
   };
   const sections: Section[] = [{ type: 'server', name: 'home', options }, ...(extra.sections ?? [])];
@@ -180,7 +193,7 @@ export async function startClient(
   const remote = agreement.family === 6 ? wire.left6 : wire.left4;
   if (isStock(kind)) {
     const lines = [
-      ...STOCK_CLIENT,
+      ...(agreement.mode === 'p2p' ? STOCK_PEER_CLIENT : STOCK_CLIENT),
       `remote ${remote} 1194 udp${agreement.family ?? 4}`,
       ...stockLines(agreement, staticKey),
       ...(extra.lines ?? []),
@@ -191,6 +204,7 @@ export async function startClient(
     ...uciOptions(kind, agreement, staticKey),
     ...identity,
     remote: [`${remote} 1194 udp${agreement.family ?? 4}`],
+    address: agreement.mode === 'p2p' ? ['10.8.0.2 10.8.0.1', 'fd42:8::2/64'] : undefined,
     ...extra.options,
   };
   const sections: Section[] = [{ type: 'client', name: 'office', options }, ...(extra.sections ?? [])];

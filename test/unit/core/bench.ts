@@ -142,6 +142,7 @@ const RANK: Readonly<Record<Effect['kind'], number>> = {
   setNet: 1,
   notify: 2,
   askAuth: 2,
+  askTraffic: 2,
   resolve: 2,
   openSocket: 2,
   send: 3,
