@@ -145,6 +145,22 @@ const secondRemote: Row = {
   },
 };
 
+/** What a stock server limits: the client tells it that the connection is over, and connects again. */
+function limited(push: string, said: RegExp): Row {
+  return {
+    title: `openvpn server pushes ${push}: the ovpnd client ends the connection in good order and makes a new one`,
+    runtimes: ['quickjs'],
+    body: async world => {
+      const lines = [`push "${push}"`];
+      const { wire, server, client } = await up(world, THEIRS_OURS, AGREEMENT, { server: { lines } });
+      await client.process.line(said);
+      await server.process.line(/CC-EEN exit message received|remote-exit/);
+      await world.until('a second connection', 10_000, () => client.process.count(/: connected: /) > 1);
+      await reach(world, wire.right, SERVER4);
+    },
+  };
+}
+
 table('ends that die, move or leave', { atOnce: 6 }, [
   ...PAIRS.map(serverKilled),
   ...PAIRS.map(clientKilled),
@@ -152,4 +168,6 @@ table('ends that die, move or leave', { atOnce: 6 }, [
   ...clientLeaves,
   ...serverLeaves,
   secondRemote,
+  limited('session-timeout 3', /session-timeout of the server, 3 s/),
+  limited('inactive 2 1000000', /inactive: [0-9]+ bytes in 2 s/),
 ]);
