@@ -13,10 +13,9 @@ import { OPCODE } from '../core/wire.ts';
 import { type Host, isFailure, type Resolution, type Timer, type TunDevice } from '../host/host.ts';
 import type { TunnelNetwork } from '../network/netifd.ts';
 import { execute } from '../plane/command.ts';
-import { createJsPlane } from '../plane/js.ts';
-import { createKernelPlane, type KernelPlane } from '../plane/kernel.ts';
+import type { KernelPlane } from '../plane/kernel.ts';
 import type { KernelGround } from '../plane/kernelground.ts';
-import { NATIVE_PEERS_MAX, NativePlane } from '../plane/native.ts';
+import type { NativePlane } from '../plane/native.ts';
 import type { PacketPlane, PlaneUnavailable } from '../plane/plane.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
 import { CrlWatch } from './crlwatch.ts';
@@ -27,8 +26,9 @@ import type { Log } from './log.ts';
 import type { Lifetime, Material } from './material.ts';
 import type { NativeGround } from './native.ts';
 import { createTunnelNetwork, watchDevice } from './network.ts';
+import { createPlanes } from './planes.ts';
 import type { ReloadPlan } from './reload.ts';
-import { clientOptions, planeMode, serverOptions } from './settings.ts';
+import { clientOptions, serverOptions } from './settings.ts';
 import { Sockets } from './sockets.ts';
 import type { TunnelParts } from './tunnelparts.ts';
 
@@ -116,10 +116,21 @@ class RunningTunnel implements Tunnel {
       settled: () => this.#arm(),
       ...(parts.native && { taker: () => this.#native! }),
     });
-    this.#kernel = parts.ground && this.#kernelPlane(parts.ground);
-    this.#native = parts.native && this.#nativePlane(parts.native);
+    const ties = {
+      host,
+      config,
+      log,
+      sockets: this.sockets,
+      dispatch: (event: Event) => this.dispatch(event),
+      control: (path: Path, bytes: Uint8Array) => this.#fromNetwork(path, bytes),
+      deliver: (packet: Uint8Array) => this.#deliver(packet),
+      broken: (reason: string) => this.#broken(reason),
+    };
+    const planes = createPlanes(ties, parts.ground, parts.native);
+    this.plane = planes.plane;
+    this.#kernel = planes.kernel;
+    this.#native = planes.native;
     this.#tun = parts.native?.tun;
-    this.plane = this.#kernel ?? this.#native ?? this.#jsPlane();
     const deps: CoreDeps = {
       crypto: host.crypto,
       random: host.random,
@@ -141,54 +152,6 @@ class RunningTunnel implements Tunnel {
     });
     this.#controlDrops = createDropReport('control', text => log.write('warn', text));
     this.#planeDrops = createDropReport('data', text => log.write('warn', text));
-  }
-
-  #jsPlane(): PacketPlane {
-    return createJsPlane({
-      mode: planeMode(this.config),
-      crypto: this.#host.crypto,
-      mssfix: this.config.mssfix,
-      clientToClient: this.config.role === 'server' && this.config.clientToClient,
-      sink: {
-        send: (path, datagram) => this.sockets.send(path, datagram, true),
-        deliver: packet => this.#deliver(packet),
-        notice: notice => this.dispatch({ kind: 'planeNotice', notice }),
-        inner: (peerId, payload) => this.dispatch({ kind: 'inner', peerId, payload: payload.slice() }),
-      },
-    });
-  }
-
-  #nativePlane({ engine }: NativeGround): NativePlane {
-    return new NativePlane({
-      mode: planeMode(this.config),
-      engine,
-      isThreaded: true,
-      peersMax: NATIVE_PEERS_MAX,
-      sink: {
-        send: () => undefined,
-        deliver: () => undefined,
-        notice: notice => this.dispatch({ kind: 'planeNotice', notice }),
-        inner: (peerId, payload) => this.dispatch({ kind: 'inner', peerId, payload: payload.slice() }),
-        control: (path, bytes) => this.#fromNetwork(path, bytes),
-        streamEnded: (socket, errno) => this.sockets.streams.ended(socket, errno),
-        broken: reason => this.#broken(reason),
-      },
-    });
-  }
-
-  #kernelPlane(ground: KernelGround): KernelPlane {
-    return createKernelPlane({
-      ground,
-      addresses: this.config.role === 'server' ? this.config.address : [],
-      socketFd: number => this.sockets.fd(number),
-      isStream: number => this.sockets.isStream(number),
-      monotonicMs: () => this.#host.monotonicMs(),
-      sink: {
-        notice: notice => this.dispatch({ kind: 'planeNotice', notice }),
-        warn: text => this.#log.write('warn', `data plane: ${text}`),
-        broken: reason => this.#broken(reason),
-      },
-    });
   }
 
   /** Opens the way for packets or, where they do not come here, for what the kernel says of them. */
