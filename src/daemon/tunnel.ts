@@ -14,7 +14,6 @@ import { type Host, isFailure, type Resolution, type Timer, type TunDevice } fro
 import type { TunnelNetwork } from '../network/netifd.ts';
 import { execute } from '../plane/command.ts';
 import type { KernelPlane } from '../plane/kernel.ts';
-import type { KernelGround } from '../plane/kernelground.ts';
 import type { NativePlane } from '../plane/native.ts';
 import type { PacketPlane, PlaneUnavailable } from '../plane/plane.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
@@ -24,7 +23,6 @@ import { clientEndpoint, type Endpoint, serverEndpoint } from './endpoint.ts';
 import { tunProblem } from './failures.ts';
 import type { Log } from './log.ts';
 import type { Lifetime, Material } from './material.ts';
-import type { NativeGround } from './native.ts';
 import { createTunnelNetwork, watchDevice } from './network.ts';
 import { createPlanes } from './planes.ts';
 import type { ReloadPlan } from './reload.ts';
