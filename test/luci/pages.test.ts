@@ -301,6 +301,12 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     await page().getByLabel('only these networks').check();
     await page().getByRole('button', { name: 'Connect' }).click();
     assert.match(await text('.ovpnd-import'), /Name at least one network/);
+    // The profile itself does not say what a kill switch would keep in.
+    await page().getByLabel('what the profile and the server say').check();
+    await page().check('[name=kill_switch]');
+    await page().getByRole('button', { name: 'Connect' }).click();
+    assert.match(await text('.ovpnd-import'), /does not say what must go through the tunnel/);
+    await page().getByLabel('only these networks').check();
     await page().fill('.ovpnd-import [name=networks]', '198.18.0.0/24');
     await page().getByRole('button', { name: 'Connect' }).click();
     await page()
@@ -313,6 +319,11 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
       .getByText('connected', { exact: true })
       .waitFor({ timeout: 60_000 });
     await row('roof').waitFor();
+    assert.match(await text(`[data-tunnel="${AWAY}"]`), /Kill switch\s+on: what goes through this tunnel/);
+    if (router.standin === undefined) return;
+    assert.match(router.standin.config(), /option kill_switch '1'/);
+    const routes = await router.standin.run(['ip', 'route', 'show', 'type', 'unreachable']);
+    assert.match(routes, /198\.18\.0\.0\/24/);
   });
 
   it('shows every option of the schema and saves nothing that check refuses', async () => {

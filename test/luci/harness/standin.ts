@@ -70,6 +70,11 @@ export class Standin {
     return readFileSync(join(this.#folders.config, 'ovpnd'), 'utf8');
   }
 
+  /** A command's output on the router. */
+  run(words: readonly string[]): Promise<string> {
+    return this.#router.run(words);
+  }
+
   /** The folder of a tunnel's keys. */
   keys(tunnel: string): string {
     return join(this.#folders.keys, tunnel);

@@ -14,7 +14,7 @@ function nameOf(file) {
 }
 
 class Importer {
-	constructor(canKill, done) {
+	constructor(done) {
 		this.done = done;
 		this.messages = ovpnd.messages();
 		this.text = el('textarea', { 'class': 'cbi-input-textarea ovpnd-text', 'name': 'profile', 'spellcheck': 'false', 'wrap': 'off' });
@@ -31,8 +31,8 @@ class Importer {
 				return { input, node: el('label', {}, input, el('span', {}, label)) };
 			});
 		this.kill = ovpnd.checkbox(false, 'kill_switch');
-		this.kill.disabled = !canKill;
-		this.canKill = canKill;
+		this.killError = el('div', { 'class': 'ovpnd-error', 'id': 'ovpnd-kill-error' });
+		this.kill.setAttribute('aria-describedby', 'ovpnd-kill-help ovpnd-kill-error');
 		this.verdicts = el('div', { 'class': 'ovpnd-wrap' });
 		this.rest = el('div', { 'class': 'ovpnd-rest' });
 		this.rest.hidden = true;
@@ -56,8 +56,10 @@ class Importer {
 			el('div', { 'class': 'cbi-value' },
 				el('label', { 'class': 'cbi-value-title' }, _('Kill switch')),
 				el('div', { 'class': 'cbi-value-field ovpnd-choices' },
-					el('label', {}, this.kill, el('span', {}, _('nothing leaves while the tunnel is down'))),
-					this.canKill ? '' : el('div', { 'class': 'cbi-value-description' }, _('This version of ovpnd cannot do that yet.')))),
+					el('label', {}, this.kill, el('span', {}, _('what goes through the tunnel leaves no other way while it is down'))),
+					el('div', { 'class': 'cbi-value-description', 'id': 'ovpnd-kill-help' },
+						_('From the start of the tunnel to its stop, also when it crashes; local networks stay reachable.')),
+					this.killError)),
 			el('div', { 'class': 'ovpnd-actions' }, this.make));
 		return ovpnd.form({ 'class': 'cbi-section ovpnd-import' }, this.make,
 			el('h3', {}, _('Take in a profile')), this.messages, this.drop,
@@ -125,6 +127,7 @@ class Importer {
 		const hasLogin = asks.length > 0 || verdicts.some(({ name }) => name === 'auth-user-pass');
 		this.username.row.hidden = this.password.row.hidden = !hasLogin;
 		this.asks = asks;
+		this.namesTraffic = verdicts.some(({ name, verdict }) => verdict === 'taken' && /^(redirect-gateway|route|route-ipv6)$/.test(name));
 		this.make.disabled = problems.length > 0;
 		ovpnd.say(this.messages, problems.length > 0 ? problems : warnings, problems.length > 0 ? 'error' : 'warning');
 	}
@@ -150,7 +153,9 @@ class Importer {
 		this.username.complain(missing.includes('username') ? _('The profile needs a user name.') : '');
 		this.password.complain(missing.includes('password') ? _('The profile needs a password.') : '');
 		this.networks.complain(this.choice() === 'some' && this.networks.control.value.trim() === '' ? _('Name at least one network.') : '');
-		if (missing.length > 0 || this.networks.row.matches('.ovpnd-invalid'))
+		const isOpen = this.kill.checked && this.choice() === 'server' && !this.namesTraffic;
+		this.killError.textContent = isOpen ? _('The profile does not say what must go through the tunnel: choose everything, or these networks.') : '';
+		if (missing.length > 0 || isOpen || this.networks.row.matches('.ovpnd-invalid'))
 			return null;
 		const fail = (lines) => { throw new Error(lines.join('\n')); };
 		return ovpnd.call('import', { ...args, enabled: false }).then(({ problems }) => {
@@ -171,7 +176,7 @@ class Importer {
 
 return view.extend({
 	load: function() {
-		return Promise.all([ ovpnd.call('tunnels'), ovpnd.call('schema') ]).catch((error) => error);
+		return ovpnd.call('tunnels').catch((error) => error);
 	},
 
 	render: function(data) {
@@ -198,10 +203,8 @@ return view.extend({
 					[ _('Client: %s').format(tunnel.name), _('Its settings go; its key files stay in /etc/ovpnd until you remove them.') ], _('Remove'),
 					() => change(tunnel.name, { remove: true })), messages))
 		]), _('No client yet.')));
-		show(data[0]);
-		const row = data[1].options.find(({ name }) => name === 'kill_switch');
-		const canKill = row != null && !row.later && !row.type.later;
-		page.append(list, new Importer(canKill, refresh).node);
+		show(data);
+		page.append(list, new Importer(refresh).node);
 		return page;
 	},
 

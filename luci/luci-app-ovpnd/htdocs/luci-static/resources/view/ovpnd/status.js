@@ -160,6 +160,7 @@ class Card {
 			[ _('Server'), status.remote ],
 			[ _('Device'), '%s, %s'.format(status.device, status.addresses.join(' ') || _('no address yet')) ],
 			[ _('Name servers'), (status.dns ?? []).join(' ') ],
+			[ _('Kill switch'), status.kill_switch ? _('on: what goes through this tunnel leaves no other way') : '' ],
 			[ _('Running for'), ovpnd.duration(status.uptime) ],
 			[ _('Last error'), status.last_error ],
 			[ _('Certificates'), warnings ],
