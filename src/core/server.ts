@@ -143,7 +143,7 @@ export function stepServer(state: ServerState, event: Event, now: number): Effec
   handle(state, event, now, out);
   const stopping = state.stopAt;
   if (stopping !== undefined) {
-    const isDone = now >= stopping || [...state.peers.values()].every(peer => isQuiet(peer.session));
+    const isDone = now >= stopping || [...state.peers.values()].every(hasHeard);
     if (isDone) out.sends.push({ kind: 'exit' });
   }
   let deadline = earlier(stopping, gateDeadline(state.gate));
@@ -258,9 +258,14 @@ export function deletionText(reason: DelReason, timeoutS: number): string {
   return reason === 'expired' ? `nothing heard for ${timeoutS} s` : reason.replace('_', ' ');
 }
 
+/** Nothing is on its way to it, nor waits for a renegotiation to be said. */
+function hasHeard({ session, goodbye, saidOn }: ServerPeer): boolean {
+  return isQuiet(session) && (goodbye === undefined || saidOn !== undefined);
+}
+
 /** A client is told to come again, a peer that we leave; one without cc-exit hears it in a data packet. */
 function sayGoodbye(state: ServerState, peer: ServerPeer, out: Outbox): void {
-  if (state.options.p2p === undefined) sendText(peer.session, 'RESTART');
+  if (state.options.p2p === undefined) peer.goodbye = 'RESTART';
   else if (peer.ccExit && sendText(peer.session, 'EXIT')) return;
   else if (state.options.capabilities.inner)
     out.plane.push({ op: 'sendInner', peerId: peer.peerId!, payload: OCC_EXIT_PAYLOAD });

@@ -44,6 +44,10 @@ export interface ServerPeer {
   /** connecting: no data yet; closing: only acknowledges, until closeAt. */
   state: 'connecting' | 'connected' | 'closing';
   closeAt: number | undefined;
+  /** The last thing it hears: said on each key that can say it, for nobody reads a key that is being replaced. */
+  goodbye: string | undefined;
+  /** The newest key it was said on. */
+  saidOn: KeyState | undefined;
   /** Set while the data plane has the peer. */
   peerId: number | undefined;
   /** The configured peer's name, else the common name; before that the transport address. */
@@ -107,6 +111,8 @@ export function openPeer(
     path,
     state: 'connecting',
     closeAt: undefined,
+    goodbye: undefined,
+    saidOn: undefined,
     peerId: undefined,
     name: formatEndpoint(path.remote),
     commonName: '',
@@ -158,11 +164,20 @@ export function tickPeer(state: ServerState, peer: ServerPeer, now: number, out:
 /** Sends what is due and notes when the next thing is. */
 export function settlePeer(peer: ServerPeer, now: number, out: Outbox): void {
   const { path } = peer;
+  sayGoodbye(peer, now);
   flushSession(peer.session, now, bytes => out.sends.push({ kind: 'send', path, bytes }));
   let next = earlier(sessionDeadline(peer.session), peer.closeAt);
   if (peer.state !== 'closing') next = earlier(next, peer.renegotiateAt);
   if (peer.keys !== undefined) next = earlier(next, keysDeadline(peer.keys));
   peer.nextAt = next;
+}
+
+function sayGoodbye(peer: ServerPeer, now: number): void {
+  const { current } = peer.session;
+  if (peer.goodbye === undefined || peer.saidOn === current || !sendText(peer.session, peer.goodbye)) return;
+  // It had to wait for a key: time to arrive, once.
+  if (peer.saidOn === undefined && peer.closeAt !== undefined) peer.closeAt = now + CLOSE_DELAY_S * 1000;
+  peer.saidOn = current;
 }
 
 function onOutcomes(
@@ -173,7 +188,11 @@ function onOutcomes(
   out: Outbox,
 ): void {
   for (const outcome of outcomes) {
-    if (peer.state === 'closing') return;
+    if (peer.state === 'closing') {
+      // A goodbye is read behind our key method message only; who it is does not matter any more.
+      if (outcome.kind === 'keyMethod' && peer.goodbye !== undefined) introduce(peer.session, outcome.key);
+      continue;
+    }
     switch (outcome.kind) {
       case 'renegotiating':
         if (peer.keys !== undefined) beginRenegotiation(peer.keys, out.plane, now);
@@ -257,7 +276,7 @@ function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number,
     // Of the same name, too: what was decided when the client was let in was decided about that certificate.
     const isSame = identity.commonName === peer.commonName && identity.fingerprint === peer.fingerprint;
     if (peer.keys === undefined || !isSame) {
-      return closePeer(state, peer, 'certificate changed at renegotiation', now, out);
+      return closePeer(state, peer, 'certificate changed at renegotiation', now, out, AUTH_FAILED);
     }
     if (peer.username === undefined) noteLogin(state, peer, key);
     introduce(peer.session, key);
@@ -317,7 +336,7 @@ export function closePeer(
     // A client reads no text before it has our key method message.
     if (current.phase === 'confirm' && !current.introduced) introduce(peer.session, current);
     // A peer that does not pull takes no order to come again.
-    sendText(peer.session, text === 'RESTART' && state.options.p2p ? 'EXIT' : text);
+    peer.goodbye = text === 'RESTART' && state.options.p2p ? 'EXIT' : text;
   } else if (current.phase !== 'active') {
     failKey(current);
   }
