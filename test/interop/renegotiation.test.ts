@@ -4,9 +4,10 @@
 
 import { deepStrictEqual, ok } from 'node:assert';
 import { isStock } from './harness/openvpn.ts';
-import { ping } from './harness/ping.ts';
+import { ping, reach } from './harness/ping.ts';
 import { type Row, table } from './harness/rows.ts';
 import { type Ends, type Extra, runtimesOf, SERVER4 } from './harness/tunnel.ts';
+import { pause } from './harness/wait.ts';
 import { describeEnds, up } from './harness/works.ts';
 
 const MINUTE_S = 60;
@@ -46,13 +47,30 @@ function row(ends: Ends, starter: 'server' | 'client'): Row {
   };
 }
 
+/** A client that stands still while the server renegotiates and throws it out: it hears so when it goes on. */
+const thrownOut: Row = {
+  title: 'ovpnd server, openvpn client: thrown out in the middle of a renegotiation',
+  runtimes: ['quickjs'],
+  isWaiting: true,
+  body: async world => {
+    const ends = { server: 'quickjs', client: 'openvpn' } as const;
+    const { wire, server, client } = await up(world, ends, {}, { server: EVERY_FIVE, client: NEVER });
+    client.process.signal('SIGSTOP');
+    // By then it has begun, and cannot have ended.
+    await pause(5500);
+    ok((await server.ovpnd!.ask('disconnect', 'home', 'client0')).code === 0);
+    client.process.signal('SIGCONT');
+    await client.process.line(/Connection reset command was pushed by server/);
+    await reach(world, wire.right, SERVER4);
+  },
+};
+
 const PAIRS: readonly Ends[] = [
   { server: 'quickjs', client: 'openvpn' },
   { server: 'openvpn', client: 'quickjs' },
 ];
 
-table(
-  'renegotiation every 5 s under a steady ping',
-  { atOnce: 4 },
-  PAIRS.flatMap(ends => [row(ends, 'server'), row(ends, 'client')]),
-);
+table('renegotiation every 5 s under a steady ping', { atOnce: 4 }, [
+  ...PAIRS.flatMap(ends => [row(ends, 'server'), row(ends, 'client')]),
+  thrownOut,
+]);
