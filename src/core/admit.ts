@@ -13,6 +13,7 @@ import {
   IV_PROTO_CC_EXIT,
   IV_PROTO_DATA_V2,
   IV_PROTO_DYN_TLS_CRYPT,
+  IV_PROTO_PUSH_UPDATE,
   IV_PROTO_REQUEST_PUSH,
   IV_PROTO_TLS_EKM,
   parsePeerInfo,
@@ -22,7 +23,6 @@ import {
 } from './peerinfo.ts';
 import { PEER_ID_UNDEF } from './plane.ts';
 import { type Pool, releaseAddress, takeAddress } from './pool.ts';
-import { buildPushReplies } from './push.ts';
 import { later, type Refusal } from './refusal.ts';
 import { type FixedPeer, type ServerState, silenceS } from './server.ts';
 import { push, type ServerPeer } from './serverpeer.ts';
@@ -66,6 +66,7 @@ export function identify(state: ServerState, key: KeyState): Identity | Refusal 
 interface Choice extends Agreement {
   readonly options: readonly string[];
   readonly pushNow: boolean;
+  readonly takesUpdates: boolean;
 }
 
 /** Makes the peer connected, or says why not. */
@@ -132,7 +133,11 @@ export function admit(
   state.byId.set(peerId, peer);
   introduce(peer.session, key);
   wipeSources(key);
-  if (p2p === undefined) peer.pushReplies = buildPushReplies(pushOptions(state, peer, choice));
+  if (p2p === undefined) {
+    peer.told = pushOptions(state, peer);
+    peer.toldOnce = [...tokenLines(state, peer), ...choice.options];
+    peer.takesUpdates = choice.takesUpdates;
+  }
   if (choice.pushNow) push(peer, now);
   const where = vpnIps.length === 0 ? '' : `${vpnIps.map(formatIp).join(' ')}, `;
   const text = `${peer.name} connected from ${formatEndpoint(path.remote)}: ${where}${cipher}, ${key.tls.description()}`;
@@ -150,7 +155,7 @@ function choosePeer({ options }: ServerState, { session }: ServerPeer): Choice |
   const agreed = agree(session, options.ciphers, options.capabilities);
   return typeof agreed === 'string'
     ? { reason: agreed, text: 'AUTH_FAILED' }
-    : { ...agreed, options: [], pushNow: false };
+    : { ...agreed, options: [], pushNow: false, takesUpdates: false };
 }
 
 function choose(state: ServerState, key: KeyState, peerId: number): Choice | Refusal {
@@ -194,6 +199,7 @@ function choose(state: ServerState, key: KeyState, peerId: number): Choice | Ref
     dynamicWrap: flags.includes('dyn-tls-crypt'),
     format: isV2 ? 'v2' : 'v1',
     pushNow: has(IV_PROTO_REQUEST_PUSH),
+    takesUpdates: has(IV_PROTO_PUSH_UPDATE),
   };
 }
 
@@ -222,7 +228,8 @@ function holds(state: ServerState, ip: Ip): boolean {
   return false;
 }
 
-function pushOptions(state: ServerState, peer: ServerPeer, choice: Choice): string[] {
+/** What a peer is told of the network: the lines of a push reply that can change while it is connected. */
+export function pushOptions(state: ServerState, peer: ServerPeer): string[] {
   const { options } = state;
   const lines = [...options.push];
   for (const route of options.pushRoutes) {
@@ -239,7 +246,7 @@ function pushOptions(state: ServerState, peer: ServerPeer, choice: Choice): stri
       lines.push(`route-gateway ${formatIp(own.ip)}`, `ifconfig ${formatIp(ip)} ${netmask(own.bits)}`);
     }
   }
-  return [...lines, ...tokenLines(state, peer), ...choice.options];
+  return lines;
 }
 
 function routeLine(route: Prefix): string {

@@ -128,6 +128,7 @@ function forget(state: ClientState, now: number, out: Outbox): void {
   state.renegotiateAt = undefined;
   state.limits = undefined;
   state.collector = newPushCollector();
+  state.updates = newPushCollector();
 }
 
 /** The next address of this remote if that is wanted and there is one, else the next remote. */

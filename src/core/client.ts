@@ -15,7 +15,7 @@ import {
 } from './limits.ts';
 import { isOccExit, OCC_EXIT_PAYLOAD, readOptions, unusableFraming } from './options.ts';
 import type { PlaneNotice } from './plane.ts';
-import { onPeerIntroduced, onPushReply } from './pull.ts';
+import { onPeerIntroduced, onPushReply, onPushUpdate } from './pull.ts';
 import { changeClient } from './reload.ts';
 import { readServerMessage } from './servermessage.ts';
 import {
@@ -187,6 +187,7 @@ function onText(state: ClientState, text: string, now: number, out: Outbox): voi
     if (failure !== undefined) restart(state, failure, now, out, { waitS: REFUSED_RETRY_S, advance: 'addr' });
     return;
   }
+  if (text.startsWith('PUSH_UPDATE')) return onUpdate(state, text, now, out);
   const message = readServerMessage(text, state.options.handWindowS);
   switch (message.kind) {
     case 'end':
@@ -207,6 +208,13 @@ function onText(state: ClientState, text: string, now: number, out: Outbox): voi
     case 'other':
       return notify(out, 'debug', message.text);
   }
+}
+
+function onUpdate(state: ClientState, text: string, now: number, out: Outbox): void {
+  const mayPush = state.phase === 'connected' && state.options.ownAddresses === undefined;
+  if (!mayPush) return void state.drops.push++;
+  const failure = onPushUpdate(state, text, out);
+  if (failure !== undefined) restart(state, failure, now, out);
 }
 
 function onTokenReply(state: ClientState, text: string): undefined {

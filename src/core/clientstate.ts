@@ -74,8 +74,9 @@ export type ClientPhase =
   | 'waiting'
   | 'leaving';
 
-/** What the push reply in effect said. */
+/** What the push reply in effect said, with its updates. */
 export interface Pulled {
+  readonly lines: readonly string[];
   readonly pushed: PushedOptions;
   readonly addresses: readonly WantedAddress[];
 }
@@ -100,6 +101,8 @@ export interface ClientState {
   pushRequestAt: number | undefined;
   pushDeadline: number | undefined;
   collector: PushCollector;
+  /** Parts of an update. */
+  updates: PushCollector;
   keys: DataKeys | undefined;
   /** What the server pushed that later decisions need. */
   ccExit: boolean;
@@ -137,6 +140,7 @@ export function newClient(options: ClientOptions, deps: CoreDeps): ClientState {
     pushRequestAt: undefined,
     pushDeadline: undefined,
     collector: newPushCollector(),
+    updates: newPushCollector(),
     keys: undefined,
     ccExit: false,
     pingRestartS: options.pingRestart,

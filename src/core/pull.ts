@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// A client takes the server's push reply: data key and peer for the plane, addresses and routes for the network.
+// A client takes the server's push reply and its updates: data key and peer for the plane, addresses and routes for the
+// network.
 // The server is not trusted: options are typed by pushreply.ts, and what changes the router beyond the tunnel's
 // own addresses and routes is refused here.
 
 import { contains, formatIp, formatPrefix, type Ip, network, type Prefix, parsePrefix } from './address.ts';
-import { type ClientState, takeToken } from './clientstate.ts';
+import { type ClientState, type Pulled, takeToken } from './clientstate.ts';
 import type { CipherName } from './crypto.ts';
 import { deferralMs, installFirst } from './datakeys.ts';
 import { isDrop } from './drop.ts';
 import { newOutbox, notify, type Outbox } from './event.ts';
-import { KEEPALIVE_NEVER_S } from './limits.ts';
+import { KEEPALIVE_NEVER_S, PUSH_OPTIONS_MAX } from './limits.ts';
 import type { Guard, WantedAddress, WantedNetwork, WantedRoute } from './network.ts';
 import { readOptions } from './options.ts';
 import { type Agreement, agree } from './p2p.ts';
 import { isCipherName } from './peerinfo.ts';
 import type { Keepalive } from './plane.ts';
 import { collectPush, type PushedOptions, parsePush } from './pushreply.ts';
+import { applyUpdate } from './pushupdate.ts';
 import { beginLimits } from './sessionlimits.ts';
 import { agreeDynamicWrap } from './sessionpacket.ts';
 import { printable } from './text.ts';
@@ -47,7 +49,30 @@ export function onPushReply(state: ClientState, text: string, now: number, out: 
     dynamicWrap: pushed.protocolFlags.has('dyn-tls-crypt'),
     ccExit: pushed.protocolFlags.has('cc-exit'),
   };
-  return install(state, pushed, addresses, agreed, now, out);
+  return install(state, { lines: collected.options, pushed, addresses }, agreed, now, out);
+}
+
+/**
+ * Takes one part of an update of a connected client: the network changes, peer and keys stay. Undefined when all is well
+ * so far, else why the connection must begin anew.
+ */
+export function onPushUpdate(state: ClientState, text: string, out: Outbox): string | undefined {
+  const { lines } = state.pulled!;
+  const collected = collectPush(state.updates, text, 'PUSH_UPDATE');
+  if (collected === 'more') return undefined;
+  if (isDrop(collected)) return 'malformed push update';
+  const updated = applyUpdate(lines, collected.options);
+  if (typeof updated === 'string') return `push update: ${updated}`;
+  if (updated.lines.length > PUSH_OPTIONS_MAX) return `push update: more than ${PUSH_OPTIONS_MAX} options`;
+  const pushed = parsePush(updated.lines);
+  const refused = pushed.refused[0];
+  if (refused !== undefined) return `server pushed '${printable(refused.option)}': ${refused.reason}`;
+  const addresses = wantedAddresses(pushed);
+  if (addresses.length === 0) return 'push update: no address is left';
+  state.pulled = { lines: updated.lines, pushed, addresses };
+  want(state, wantedNetwork(state, pushed, addresses, out), out);
+  notify(out, 'info', `the server changed ${updated.names.join(', ') || 'nothing'}`);
+  return undefined;
 }
 
 /** Mode p2p: what the peer said of itself stands for the push reply, and our own options for the rest. */
@@ -59,7 +84,8 @@ export function onPeerIntroduced(
 ): string | undefined {
   const { ciphers, capabilities } = state.options;
   const agreed = agree(state.session!, ciphers, capabilities);
-  return typeof agreed === 'string' ? agreed : install(state, parsePush([]), own, agreed, now, out);
+  if (typeof agreed === 'string') return agreed;
+  return install(state, { lines: [], pushed: parsePush([]), addresses: own }, agreed, now, out);
 }
 
 function chooseCipher(state: ClientState, pushed: PushedOptions): CipherName | string {
@@ -73,13 +99,13 @@ function chooseCipher(state: ClientState, pushed: PushedOptions): CipherName | s
 
 function install(
   state: ClientState,
-  pushed: PushedOptions,
-  addresses: readonly WantedAddress[],
+  pulled: Pulled,
   agreed: Agreement,
   now: number,
   out: Outbox,
 ): string | undefined {
   const { options } = state;
+  const { pushed, addresses } = pulled;
   const session = state.session!;
   const path = state.path!;
   const { peerId, format, cipher, derivation } = agreed;
@@ -95,7 +121,7 @@ function install(
   }
   if (agreed.dynamicWrap) agreeDynamicWrap(session);
   if (pushed.authToken !== undefined) takeToken(state, pushed.authToken);
-  state.pulled = { pushed, addresses };
+  state.pulled = pulled;
   want(state, wantedNetwork(state, pushed, addresses, out), out);
   state.ccExit = agreed.ccExit;
   state.limits = beginLimits(pushed, now);

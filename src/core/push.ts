@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The server's side of PUSH_REPLY: options into as few messages as the limits allow. What a client makes of them is
-// in pushreply.ts.
+// The server's side of PUSH_REPLY and PUSH_UPDATE: options into as few messages as the limits allow. What a client makes
+// of them is in pushreply.ts and pushupdate.ts.
 
 import { encodeUtf8 } from './bytes.ts';
 import { OPTION_LENGTH_MAX, PUSH_SPARE, TEXT_MAX } from './limits.ts';
 import { hasControlCharacter } from './text.ts';
 
-const PUSH_REPLY = 'PUSH_REPLY';
 /** Longest message without its NUL and without push-continuation, for which the spare bytes are. */
 const PART_MAX = TEXT_MAX - PUSH_SPARE - 1;
 
@@ -23,9 +22,9 @@ export function pushOptionProblem(option: string): string | undefined {
  * The messages, in the order they must be sent. Every option must pass pushOptionProblem; one that does not is a
  * mistake of our own and throws.
  */
-export function buildPushReplies(options: readonly string[]): string[] {
+export function buildPush(command: 'PUSH_REPLY' | 'PUSH_UPDATE', options: readonly string[]): string[] {
   const parts: string[] = [];
-  let part = PUSH_REPLY;
+  let part: string = command;
   let length = part.length;
   for (const option of options) {
     const problem = pushOptionProblem(option);
@@ -33,7 +32,7 @@ export function buildPushReplies(options: readonly string[]): string[] {
     const added = 1 + encodeUtf8(option).length;
     if (length + added > PART_MAX) {
       parts.push(`${part},push-continuation 2`);
-      part = PUSH_REPLY;
+      part = command;
       length = part.length;
     }
     part += `,${option}`;

@@ -77,7 +77,7 @@ export interface PushedOptions {
   ignored: PushedProblem[];
 }
 
-/** Parts of one PUSH_REPLY that arrived so far. */
+/** Parts of one PUSH_REPLY or PUSH_UPDATE that arrived so far. */
 export interface PushCollector {
   parts: number;
   options: string[];
@@ -87,20 +87,20 @@ export function newPushCollector(): PushCollector {
   return { parts: 0, options: [] };
 }
 
-const PUSH_REPLY = 'PUSH_REPLY';
 const CONTINUATION = 'push-continuation ';
 
 /**
- * Takes one text message: 'more' while parts are missing, then all options. A Drop when it is no PUSH_REPLY, or
+ * Takes one text message: 'more' while parts are missing, then all options. A Drop when it is another command, or
  * over a limit; then what was collected is forgotten.
  */
 export function collectPush(
   state: PushCollector,
   text: string,
+  command: 'PUSH_REPLY' | 'PUSH_UPDATE' = 'PUSH_REPLY',
 ): 'more' | { readonly options: string[] } | Drop {
-  if (text !== PUSH_REPLY && !text.startsWith(`${PUSH_REPLY},`)) return drop('push');
+  if (text !== command && !text.startsWith(`${command},`)) return drop('push');
   let continuation = '';
-  for (const item of text.slice(PUSH_REPLY.length + 1).split(',')) {
+  for (const item of text.slice(command.length + 1).split(',')) {
     const option = item.trim();
     if (option.startsWith(CONTINUATION)) continuation = option.slice(CONTINUATION.length);
     else if (option !== '') state.options.push(option);

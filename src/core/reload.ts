@@ -3,16 +3,18 @@
 // anew, and a client whose server is no longer named.
 
 import { formatIp, ipKey, sameIp } from './address.ts';
-import { identify } from './admit.ts';
+import { identify, pushOptions } from './admit.ts';
 import { restart } from './attempt.ts';
 import { type ClientOptions, type ClientState, orderRemotes } from './clientstate.ts';
 import { type Event, notify, type Outbox } from './event.ts';
 import { REVERIFY_SPREAD_MS } from './limits.ts';
 import { lostLogin } from './login.ts';
 import { makeWay, renewNetwork } from './pull.ts';
+import { buildPush } from './push.ts';
+import { updateBetween } from './pushupdate.ts';
 import { AUTH_FAILED } from './refusal.ts';
 import type { ServerOptions, ServerState } from './server.ts';
-import { closePeer, renegotiationTime, type ServerPeer, settlePeer } from './serverpeer.ts';
+import { closePeer, renegotiationTime, type ServerPeer, sendUpdates, settlePeer } from './serverpeer.ts';
 
 type ConfigChange = Extract<Event, { kind: 'configChange' }>;
 
@@ -26,13 +28,38 @@ export function changeServer(
   state.options = event.options;
   out.network = event.options.network;
   reserveAddresses(state, event.peers, out);
+  const told = { now: 0, later: 0 };
   for (const peer of [...state.byId.values()]) {
     const lost = lostLogin(state, peer);
     // Stock clients forget their token at that, and log in once more.
     if (lost !== undefined) closePeer(state, peer, lost, now, out, AUTH_FAILED);
     else if (event.peers.has(peer.commonName)) admitAnew(state, peer, now, out);
-    else reschedule(state, peer, before, event.reverify, now, out);
+    else {
+      const when = tellChanges(state, peer);
+      if (when !== undefined) told[when]++;
+      reschedule(state, peer, before, event.reverify, now, out);
+    }
   }
+  if (told.now + told.later === 0) return;
+  notify(
+    out,
+    'info',
+    `pushed options changed: ${told.now} peers told, ${told.later} learn it when they connect again`,
+  );
+}
+
+/** Undefined: nothing of what a peer was told has changed, or it has not been told anything yet. */
+function tellChanges(state: ServerState, peer: ServerPeer): 'now' | 'later' | undefined {
+  if (state.options.p2p !== undefined) return undefined;
+  const lines = pushOptions(state, peer);
+  const items = updateBetween(peer.told, lines);
+  const isAsked = peer.pushedAt !== undefined;
+  if (isAsked && !peer.takesUpdates) return items.length === 0 ? undefined : 'later';
+  peer.told = lines;
+  if (!isAsked || items.length === 0) return undefined;
+  peer.updates.push(...buildPush('PUSH_UPDATE', items));
+  sendUpdates(peer);
+  return 'now';
 }
 
 /** The client connects again and finds its new addresses and routes, or is refused. */

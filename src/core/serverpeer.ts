@@ -18,6 +18,7 @@ import { mayReport } from './gate.ts';
 import { CLOSE_DELAY_S, PUSH_REPEAT_S } from './limits.ts';
 import { beginLogin, lostLogin, noteLogin, type PendingLogin } from './login.ts';
 import { releaseAddress } from './pool.ts';
+import { buildPush } from './push.ts';
 import { AUTH_FAILED, later } from './refusal.ts';
 import type { ServerState } from './server.ts';
 import {
@@ -65,7 +66,13 @@ export interface ServerPeer {
   keys: DataKeys | undefined;
   /** It understands EXIT as a message. */
   ccExit: boolean;
-  pushReplies: readonly string[];
+  /** It takes PUSH_UPDATE. */
+  takesUpdates: boolean;
+  /** Option lines it was told last, and those it is told once: token, peer-id, cipher. */
+  told: readonly string[];
+  toldOnce: readonly string[];
+  /** Updates that wait for a renegotiation to end. */
+  updates: string[];
   pushedAt: number | undefined;
   connectedAtS: number;
   handshakeAt: number;
@@ -124,7 +131,10 @@ export function openPeer(
     token: undefined,
     keys: undefined,
     ccExit: false,
-    pushReplies: [],
+    takesUpdates: false,
+    told: [],
+    toldOnce: [],
+    updates: [],
     pushedAt: undefined,
     connectedAtS: 0,
     handshakeAt: now,
@@ -203,6 +213,7 @@ function onOutcomes(
       case 'active':
         if (peer.keys !== undefined) confirmKey(peer.keys, outcome.key, now);
         peer.handshakeAt = now;
+        sendUpdates(peer);
         peer.renegotiateAt = renegotiationTime(state, now);
         if (outcome.key.keyId !== 0)
           notify(out, 'debug', `${peer.name}: renegotiated, key ${outcome.key.keyId}`);
@@ -311,10 +322,16 @@ function onText(state: ServerState, peer: ServerPeer, text: string, now: number,
 
 /** Sends the push reply, unless it was sent a moment ago: requests repeat while it is on its way. */
 export function push(peer: ServerPeer, now: number): void {
-  if (peer.state !== 'connected') return;
+  if (peer.state !== 'connected' || peer.told.length === 0) return;
   if (peer.pushedAt !== undefined && now - peer.pushedAt < PUSH_REPEAT_S * 1000) return;
   peer.pushedAt = now;
-  for (const reply of peer.pushReplies) sendText(peer.session, reply);
+  for (const reply of buildPush('PUSH_REPLY', [...peer.told, ...peer.toldOnce]))
+    sendText(peer.session, reply);
+}
+
+/** What could not be said in the middle of a renegotiation is said after it. */
+export function sendUpdates(peer: ServerPeer): void {
+  while (peer.updates.length > 0 && sendText(peer.session, peer.updates[0]!)) peer.updates.shift();
 }
 
 /**

@@ -16,6 +16,7 @@ import {
   IV_PROTO_CC_EXIT,
   IV_PROTO_DATA_V2,
   IV_PROTO_DYN_TLS_CRYPT,
+  IV_PROTO_PUSH_UPDATE,
   IV_PROTO_REQUEST_PUSH,
   IV_PROTO_TLS_EKM,
 } from '../core/peerinfo.ts';
@@ -168,7 +169,8 @@ const IV_PROTO =
   IV_PROTO_AUTH_PENDING |
   IV_PROTO_CC_EXIT |
   IV_PROTO_AUTH_FAIL_TEMP |
-  IV_PROTO_DYN_TLS_CRYPT;
+  IV_PROTO_DYN_TLS_CRYPT |
+  IV_PROTO_PUSH_UPDATE;
 
 function peerInfo(config: ClientConfig): string {
   const ciphers = config.dataCiphers;

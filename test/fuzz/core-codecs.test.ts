@@ -11,6 +11,7 @@ import { parseStaticKey } from '../../src/core/keys.ts';
 import { readOptions } from '../../src/core/options.ts';
 import { parsePeerInfo, peerCiphers, peerProto } from '../../src/core/peerinfo.ts';
 import { collectPush, newPushCollector, parsePush } from '../../src/core/pushreply.ts';
+import { applyUpdate, updateBetween } from '../../src/core/pushupdate.ts';
 import { decodeTexts, printable } from '../../src/core/text.ts';
 import { decodeBody, decodeHead, encodeBody, encodeHead, HEAD_LENGTH } from '../../src/core/wire.ts';
 import { tokenise } from '../../src/core/words.ts';
@@ -108,6 +109,12 @@ const PROPERTIES: Record<string, fc.IPropertyWithHooks<unknown[]>> = {
     const pushed = parsePush(list);
     ok(pushed.routes.length <= 512 && pushed.dnsServers.length <= 8 && pushed.domains.length <= 10);
     for (const domain of pushed.domains) ok(/^[A-Za-z0-9.-]+$/.test(domain));
+    const updated = applyUpdate(list.slice(0, 9), list.slice(9));
+    if (typeof updated !== 'string') {
+      ok(updated.lines.length <= list.length);
+      const again = applyUpdate(list.slice(0, 9), updateBetween(list.slice(0, 9), updated.lines));
+      ok(typeof again === 'object' && again.lines.length === updated.lines.length);
+    }
     ok(pushed.tunMtu === undefined || (pushed.tunMtu >= 100 && pushed.tunMtu <= 1600));
   }),
   'peer info, options string, key file': fc.property(fc.string({ unit: 'binary', maxLength: 600 }), text => {

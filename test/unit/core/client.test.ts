@@ -149,7 +149,7 @@ describe('core/client: what a server says', () => {
     for (const text of [
       'INFO,hello',
       'INFO_PRE,WEB_AUTH::https://x',
-      'PUSH_UPDATE,route x',
+
       'PUSH_REQUEST',
     ]) {
       say(bench, hand, text);

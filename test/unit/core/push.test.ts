@@ -2,7 +2,7 @@
 import { deepEqual, equal, match, ok, throws } from 'node:assert/strict';
 import fc from 'fast-check';
 import { isDrop } from '../../../src/core/drop.ts';
-import { buildPushReplies, pushOptionProblem } from '../../../src/core/push.ts';
+import { buildPush, pushOptionProblem } from '../../../src/core/push.ts';
 import { collectPush, newPushCollector } from '../../../src/core/pushreply.ts';
 import { decodeTexts, encodeText } from '../../../src/core/text.ts';
 import { vector } from './vectors.ts';
@@ -24,8 +24,8 @@ function received(parts: readonly string[]): readonly string[] | undefined {
 describe('core/push', () => {
   it('writes what a real server wrote', () => {
     const text = vector('transcript-A').outputs.push_reply as string;
-    deepEqual(buildPushReplies(text.split(',').slice(1)), [text]);
-    deepEqual(buildPushReplies([]), ['PUSH_REPLY']);
+    deepEqual(buildPush('PUSH_REPLY', text.split(',').slice(1)), [text]);
+    deepEqual(buildPush('PUSH_REPLY', []), ['PUSH_REPLY']);
   });
 
   it('a client gets every option, in order, from parts within the limit', () => {
@@ -35,7 +35,7 @@ describe('core/push', () => {
       .filter(text => pushOptionProblem(text) === undefined && !text.startsWith('push-continuation'));
     fc.assert(
       fc.property(fc.array(option, { maxLength: 60 }), options => {
-        const parts = buildPushReplies(options);
+        const parts = buildPush('PUSH_REPLY', options);
         for (const part of parts) ok(encodeText(part).length <= 1024 - 84 + 20);
         deepEqual(received(parts), options);
       }),
@@ -45,12 +45,12 @@ describe('core/push', () => {
   it('splits only when it must, and says in each part whether more follows', () => {
     // 10 + 4 * 232 = 938 bytes and a NUL: one short of the limit.
     const four = new Array<string>(4).fill('x'.repeat(231));
-    equal(buildPushReplies(four).length, 1);
-    equal(encodeText(buildPushReplies(four)[0]!).length, 939);
+    equal(buildPush('PUSH_REPLY', four).length, 1);
+    equal(encodeText(buildPush('PUSH_REPLY', four)[0]!).length, 939);
     four[3] += 'x';
-    equal(buildPushReplies(four).length, 1);
+    equal(buildPush('PUSH_REPLY', four).length, 1);
     four[2] += 'x';
-    const parts = buildPushReplies(four);
+    const parts = buildPush('PUSH_REPLY', four);
     equal(parts.length, 2);
     match(parts[0]!, /,push-continuation 2$/);
     match(parts[1]!, /,push-continuation 1$/);
@@ -58,8 +58,8 @@ describe('core/push', () => {
 
   it('counts bytes, not characters', () => {
     const options = new Array<string>(4).fill('é'.repeat(120));
-    equal(buildPushReplies(options).length, 2);
-    for (const part of buildPushReplies(options)) ok(encodeText(part).length <= 1024);
+    equal(buildPush('PUSH_REPLY', options).length, 2);
+    for (const part of buildPush('PUSH_REPLY', options)) ok(encodeText(part).length <= 1024);
   });
 
   it('says why an option cannot be pushed, and does not push it', () => {
@@ -74,7 +74,7 @@ describe('core/push', () => {
     ];
     for (const [option, words] of bad) {
       match(pushOptionProblem(option) ?? '', words);
-      throws(() => buildPushReplies(['ping 10', option]), RangeError);
+      throws(() => buildPush('PUSH_REPLY', ['ping 10', option]), RangeError);
     }
     equal(pushOptionProblem('x'.repeat(255)), undefined);
     equal(pushOptionProblem('route 10.0.0.0 255.0.0.0'), undefined);

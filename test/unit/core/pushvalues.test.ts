@@ -2,7 +2,7 @@
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import fc from 'fast-check';
 import { isDrop } from '../../../src/core/drop.ts';
-import { buildPushReplies } from '../../../src/core/push.ts';
+import { buildPush } from '../../../src/core/push.ts';
 import { collectPush, newPushCollector, parsePush } from '../../../src/core/pushreply.ts';
 import { ignored, refused, taken } from './pushed.ts';
 
@@ -142,7 +142,7 @@ describe('core/pushvalues', () => {
     for (let i = 0; i < 500; i++) options.push(`route 10.${i >> 8}.${i & 255}.0 255.255.255.0`);
     const state = newPushCollector();
     let all: readonly string[] = [];
-    for (const part of buildPushReplies(options)) {
+    for (const part of buildPush('PUSH_REPLY', options)) {
       const result = collectPush(state, part);
       if (result !== 'more' && !isDrop(result)) all = result.options;
     }
