@@ -42,13 +42,16 @@ export interface Identity {
 export function identify(state: ServerState, key: KeyState): Identity | Refusal {
   const certificate = key.tls.peerCertificate();
   const { namesByLogin, p2p, peers } = state.options;
-  const commonName = certificate?.commonName || (namesByLogin ? (key.remote?.username ?? '') : '');
   const fingerprint = certificate?.fingerprint;
+  // Whose certificate is configured is that peer, whatever the certificate calls it.
+  const owner = peers.find(peer => peer.fingerprint !== undefined && peer.fingerprint === fingerprint);
+  const commonName =
+    owner?.commonName || certificate?.commonName || (namesByLogin ? (key.remote?.username ?? '') : '');
   // There is but one: it needs no name to be told from others.
   if (p2p !== undefined)
     return { name: printable(commonName) || 'peer', commonName, fingerprint, fixed: undefined };
   if (commonName === '') return { reason: 'its certificate has no common name', text: 'AUTH_FAILED' };
-  const fixed = peers.find(peer => peer.commonName === commonName);
+  const fixed = owner ?? peers.find(peer => peer.commonName === commonName);
   if (fixed?.fingerprint !== undefined && fixed.fingerprint !== fingerprint) {
     return {
       reason: `its certificate is not the one of peer '${fixed.name}' (fingerprint)`,

@@ -55,7 +55,9 @@ function expected(config: ServerConfig | ClientConfig): ExpectedIdentity | undef
   const peers =
     config.role === 'server' && ca === undefined ? config.peers.flatMap(peer => peer.fingerprint ?? []) : [];
   const fingerprints = new Set([...peerFingerprint, ...peers].map(plainFingerprint));
-  const byFingerprint = ca === undefined || peerFingerprint.length > 0;
+  // Where no certificate is asked for the login alone tells who it is.
+  const isAsked = config.role === 'client' || config.verifyClientCert !== 'none';
+  const byFingerprint = peerFingerprint.length > 0 || (ca === undefined && isAsked);
   if (!byFingerprint && verifyX509Name === undefined) return undefined;
   return {
     ...(byFingerprint && { fingerprints }),

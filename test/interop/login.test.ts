@@ -28,7 +28,8 @@ function secretFile(world: World, name: string, text: string): string {
 const fingerprint = (path: string): string =>
   openssl('x509', '-in', path, '-noout', '-fingerprint', '-sha256').replace(/^.*=/, '');
 
-const NO_CERTIFICATE = { verify_client_cert: 'none' };
+/** Whoever asks for no certificate needs no authority. */
+const NO_CERTIFICATE = { verify_client_cert: 'none', ca: undefined };
 
 const byPassword: Row = {
   title:

@@ -6,6 +6,7 @@ import { formatIp, parsePrefix } from '../../../src/core/address.ts';
 import { IV_PROTO_AUTH_FAIL_TEMP } from '../../../src/core/peerinfo.ts';
 import type { FixedPeer } from '../../../src/core/server.ts';
 import { ip, type ServerBench } from './bench.ts';
+import { fakeTls } from './fake-tls.ts';
 import {
   CIPHERS,
   converse,
@@ -15,6 +16,7 @@ import {
   PROTO_ALL,
   pathOf,
   peerInfo,
+  rekey,
   type Server,
   say,
   server,
@@ -94,6 +96,35 @@ describe('core/admit: who', () => {
     );
     join(bench, { commonName: 'Alice', path: pathOf(2) });
     equal(bench.state.byId.size, 1);
+  });
+
+  it('a configured certificate is its peer, whatever it calls itself', () => {
+    const fingerprint = '7'.padStart(64, '0');
+    const tls = fakeTls({ role: 'client', commonName: 'laptop', serial: 7 });
+    for (const commonName of ['laptop', 'alice', '']) {
+      tls.options.commonName = commonName;
+      const bench = server({ peers: [fixedPeer({ fingerprint, addresses: [ip('10.8.0.77')] })] });
+      const hand = join(bench, { tls });
+      match(bench.lastText(), /^office connected from .*: 10\.8\.0\.77, /);
+      rekey(bench, hand);
+      equal(bench.lastText(), 'office: renegotiated, key 1');
+      refused(
+        server({ peers: [fixedPeer({ fingerprint, enabled: false })] }),
+        { tls },
+        'AUTH_FAILED,disabled by the administrator',
+        /refused: peer 'office' is disabled$/,
+      );
+    }
+    // Another certificate of its name is still refused, and one of no peer goes by its own.
+    refused(
+      server({ peers: [fixedPeer({ fingerprint })] }),
+      {},
+      'AUTH_FAILED',
+      /refused: its certificate is not the one of peer 'office' \(fingerprint\)$/,
+    );
+    const other = server({ peers: [fixedPeer({ fingerprint })] });
+    join(other, { commonName: 'bob' });
+    match(other.lastText(), /^bob connected/);
   });
 
   it('a certificate without a common name is refused', () => {
