@@ -13,8 +13,24 @@ const SESSION_LENGTH = 12;
 const TIME_LENGTH = 8;
 const BODY_LENGTH = SESSION_LENGTH + 2 * TIME_LENGTH;
 const TOKEN_LENGTH = BODY_LENGTH + 32;
-/** How long after a login a client may come again without its password. */
+/** How long after its last token a client may come again without its password. */
 export const TOKEN_LIFETIME_S = 86_400;
+
+interface Token {
+  /** What the MAC is over, beside the name. */
+  readonly body: Uint8Array;
+  readonly mac: Uint8Array;
+  /** Seconds since 1970. */
+  readonly issuedS: number;
+}
+
+function readToken(token: string): Token | undefined {
+  const bytes = fromBase64(token.slice(PREFIX.length));
+  if (!isToken(token) || bytes?.length !== TOKEN_LENGTH) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset + SESSION_LENGTH + TIME_LENGTH, TIME_LENGTH);
+  const issuedS = view.getUint32(0) * 2 ** 32 + view.getUint32(4);
+  return { body: bytes.subarray(0, BODY_LENGTH), mac: bytes.subarray(BODY_LENGTH), issuedS };
+}
 
 function seconds(value: number): Uint8Array {
   const bytes = new Uint8Array(TIME_LENGTH);
@@ -41,8 +57,24 @@ export function makeToken(
   random: Uint8Array,
   nowS: number,
 ): string {
-  const body = concat(random, seconds(nowS), seconds(nowS));
+  return seal(crypto, key, username, concat(random, seconds(nowS), seconds(nowS)));
+}
+
+function seal(crypto: Crypto, key: Uint8Array, username: string, body: Uint8Array): string {
   return `${PREFIX}${toBase64(concat(body, mac(crypto, key, username, body)))}`;
+}
+
+/** One in place of a good token that has lived half its life, of the same login; undefined: it is young. */
+export function renewToken(
+  crypto: Crypto,
+  key: Uint8Array,
+  username: string,
+  token: string,
+  nowS: number,
+): string | undefined {
+  const old = readToken(token);
+  if (old === undefined || nowS - old.issuedS < TOKEN_LIFETIME_S / 2) return undefined;
+  return seal(crypto, key, username, concat(old.body.subarray(0, BODY_LENGTH - TIME_LENGTH), seconds(nowS)));
 }
 
 /** Why a token is not good; undefined: it is. */
@@ -53,11 +85,8 @@ export function checkToken(
   token: string,
   nowS: number,
 ): 'forged' | 'expired' | undefined {
-  const bytes = fromBase64(token.slice(PREFIX.length));
-  if (!isToken(token) || bytes?.length !== TOKEN_LENGTH) return 'forged';
-  const body = bytes.subarray(0, BODY_LENGTH);
-  if (!crypto.equal(mac(crypto, key, username, body), bytes.subarray(BODY_LENGTH))) return 'forged';
-  const view = new DataView(bytes.buffer, bytes.byteOffset + SESSION_LENGTH, TIME_LENGTH);
-  const issuedS = view.getUint32(0) * 2 ** 32 + view.getUint32(4);
+  const read = readToken(token);
+  if (read === undefined || !crypto.equal(mac(crypto, key, username, read.body), read.mac)) return 'forged';
+  const { issuedS } = read;
   return nowS < issuedS || nowS >= issuedS + TOKEN_LIFETIME_S ? 'expired' : undefined;
 }

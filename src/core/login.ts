@@ -2,7 +2,7 @@
 // A server's clients that log in with user name and password. The question goes out as an effect, the answer comes as
 // an event, maybe much later; until then the client hears nothing that would let it in.
 
-import { checkToken, isToken, makeToken } from './authtoken.ts';
+import { checkToken, isToken, makeToken, renewToken } from './authtoken.ts';
 import { encodeUtf8 } from './bytes.ts';
 import type { Outbox } from './event.ts';
 import { AUTH_BUSY_RETRY_S, AUTH_WAITING_MAX } from './limits.ts';
@@ -110,6 +110,16 @@ export function tokenLines(state: ServerState, peer: ServerPeer): string[] {
   const { username } = peer;
   if (state.options.login === undefined || username === undefined) return [];
   const { crypto, random, wallS } = state.deps;
-  peer.token ??= makeToken(crypto, tokenKey(state, username), username, random(12), Math.floor(wallS()));
+  const [key, nowS] = [tokenKey(state, username), Math.floor(wallS())];
+  if (peer.token === undefined) peer.token = makeToken(crypto, key, username, random(12), nowS);
+  else peer.token = renewToken(crypto, key, username, peer.token, nowS) ?? peer.token;
   return [`auth-token ${peer.token}`];
+}
+
+/** A push reply after a renegotiation: who stays connected can always come again. */
+export function freshToken(state: ServerState, peer: ServerPeer): string | undefined {
+  const before = peer.token;
+  if (before === undefined) return undefined;
+  const [line] = tokenLines(state, peer);
+  return line === undefined || peer.token === before ? undefined : `PUSH_REPLY,${line}`;
 }

@@ -16,7 +16,7 @@ import {
 import { type Event, earlier, type LoginRefusal, notify, type Outbox } from './event.ts';
 import { mayReport } from './gate.ts';
 import { CLOSE_DELAY_S, PUSH_REPEAT_S } from './limits.ts';
-import { beginLogin, lostLogin, noteLogin, type PendingLogin } from './login.ts';
+import { beginLogin, freshToken, lostLogin, noteLogin, type PendingLogin } from './login.ts';
 import { releaseAddress } from './pool.ts';
 import { buildPush } from './push.ts';
 import { AUTH_FAILED, later } from './refusal.ts';
@@ -215,8 +215,7 @@ function onOutcomes(
         peer.handshakeAt = now;
         sendUpdates(peer);
         peer.renegotiateAt = renegotiationTime(state, now);
-        if (outcome.key.keyId !== 0)
-          notify(out, 'debug', `${peer.name}: renegotiated, key ${outcome.key.keyId}`);
+        if (outcome.key.keyId !== 0) onRenegotiated(state, peer, outcome.key, out);
         break;
       case 'text':
         onText(state, peer, outcome.text, now, out);
@@ -226,6 +225,12 @@ function onOutcomes(
         break;
     }
   }
+}
+
+function onRenegotiated(state: ServerState, peer: ServerPeer, key: KeyState, out: Outbox): void {
+  notify(out, 'debug', `${peer.name}: renegotiated, key ${key.keyId}`);
+  const fresh = freshToken(state, peer);
+  if (fresh !== undefined) sendText(peer.session, fresh);
 }
 
 /** When to renegotiate after a handshake at `now`. */

@@ -110,6 +110,7 @@ const byService: Row = {
   title:
     'ovpnd server: a service on ubus is asked; silent or missing it is no wrong password, and back it lets in',
   runtimes: ['quickjs'],
+  isWaiting: true,
   body: async world => {
     const keys = await pki();
     const wire = await world.pair();
@@ -171,32 +172,38 @@ function wallclock(): Promise<string> {
 
 const tokens: Row = {
   title:
-    'ovpnd server: a token that expired, then one of the process before: stock logs in with its password',
+    'ovpnd server: a token is renewed while its client stays; of an expired one, or of the process before, stock falls back to its password',
   runtimes: ['quickjs'],
+  isWaiting: true,
   body: async world => {
     const keys = await pki();
     const wire = await world.pair();
     const ahead = join(world.folder('clock'), 'ahead');
     const before = ['env', `LD_PRELOAD=${await wallclock()}`, `WALLCLOCK=${ahead}`];
-    const extra = { options: USERS, sections: ANNA };
+    const extra = { options: { ...USERS, reneg_sec: '5' }, sections: ANNA };
     const first = await startServer(world, wire.left, keys, 'quickjs', {}, { ...extra, run: { before } });
     const lines = [...GOOD(world), 'explicit-exit-notify 1'];
     const client = startClient(world, wire, keys, 'openvpn', {}, { lines }).process;
     await reach(world, wire.right, SERVER4);
-    writeFileSync(ahead, '90000');
+    const cameIn = (times: number) =>
+      world.until(`in ${times} times`, 20_000, () => client.count(/Sequence Completed/) === times);
+    // Half a day, and a renegotiation; more than a day after the login.
+    writeFileSync(ahead, '50000');
+    await client.line(/PUSH: Received control message: 'PUSH_REPLY,auth-token/);
+    writeFileSync(ahead, '110000');
+    strictEqual((await first.ovpnd!.ask('disconnect', 'home', 'client0')).code, 0);
+    await cameIn(2);
+    strictEqual(first.process.find(/refused/), undefined);
+    writeFileSync(ahead, '300000');
     strictEqual((await first.ovpnd!.ask('disconnect', 'home', 'client0')).code, 0);
     await client.line(TOLD(',SESSION: token expired'));
     await first.process.line(/refused: its token expired/);
     await client.line(/SIGUSR1\[soft,auth-failure \(auth-token\)\]/);
-    await world.until(
-      'it is in again',
-      10_000,
-      () => client.count(/Initialization Sequence Completed/) === 2,
-    );
+    await cameIn(3);
     await first.process.stop();
     const second = await startServer(world, wire.left, keys, 'quickjs', {}, extra);
     await second.process.line(/refused: its token is not good any more/, 20_000);
-    await world.until('it is in a third time', 10_000, () => client.count(/Sequence Completed/) === 3);
+    await cameIn(4);
     await reach(world, wire.right, SERVER4);
   },
 };

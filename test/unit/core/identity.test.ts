@@ -3,7 +3,7 @@
 
 import { match, ok, strictEqual } from 'node:assert';
 import fc from 'fast-check';
-import { checkToken, isToken, makeToken, TOKEN_LIFETIME_S } from '../../../src/core/authtoken.ts';
+import { checkToken, isToken, makeToken, renewToken, TOKEN_LIFETIME_S } from '../../../src/core/authtoken.ts';
 import { checkIdentity, type ExpectedIdentity } from '../../../src/core/identity.ts';
 import type { PeerCertificate } from '../../../src/core/tls.ts';
 import { nodeCrypto } from '../plane/nodecrypto.ts';
@@ -66,6 +66,21 @@ describe('tokens', () => {
     strictEqual(check(token, 'anna', NOW - 1), 'expired');
     strictEqual(check(token, 'bob'), 'forged');
     strictEqual(check(token, 'anna', NOW, new Uint8Array(32)), 'forged');
+  });
+
+  it('are renewed when they have lived half their life, and not before', () => {
+    const renew = (text: string, now: number) => renewToken(nodeCrypto, KEY, 'anna', text, now);
+    strictEqual(renew(token, NOW + TOKEN_LIFETIME_S / 2 - 1), undefined);
+    const later = NOW + TOKEN_LIFETIME_S / 2;
+    const fresh = renew(token, later)!;
+    strictEqual(fresh.length, 91);
+    // Session id and the time of the login stay: 12 + 8 bytes, but for the bits of a character that is shared.
+    strictEqual(fresh.slice(0, 11 + 26), token.slice(0, 11 + 26));
+    strictEqual(check(fresh, 'anna', later + TOKEN_LIFETIME_S - 1), undefined);
+    strictEqual(check(fresh, 'anna', later + TOKEN_LIFETIME_S), 'expired');
+    strictEqual(check(fresh, 'bob', later), 'forged');
+    strictEqual(check(token, 'anna', NOW + TOKEN_LIFETIME_S), 'expired');
+    for (const text of ['', 'SESS_ID_AT_', 'SESS_ID_AT_AAAA']) strictEqual(renew(text, later), undefined);
   });
 
   it('every changed character and every other length is refused', () => {

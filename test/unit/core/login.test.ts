@@ -212,6 +212,29 @@ describe('core/login: tokens', () => {
     equal(show(bench, token), 'AUTH_FAILED,SESSION: token expired');
   });
 
+  it('who stays gets another one at a renegotiation, half a life later, and another when it comes again', () => {
+    const bench = server({ login: LOGIN });
+    let wall = 1_700_000_000;
+    Object.assign(bench.state.deps, { wallS: () => wall });
+    const hand = enter(bench);
+    const first = tokenOf(hand);
+    hand.session.token = first;
+    rekey(bench, hand);
+    equal(hand.texts.length, 1);
+    wall += TOKEN_LIFETIME_S / 2;
+    rekey(bench, hand);
+    const [, reply = ''] = hand.texts;
+    const second = /^PUSH_REPLY,auth-token (SESS_ID_AT_[^,]*)$/.exec(reply)?.[1] ?? '';
+    ok(second.length === 91 && second !== first, reply);
+    wall += TOKEN_LIFETIME_S - 1;
+    equal(show(bench, first), 'AUTH_FAILED,SESSION: token expired');
+    match(show(bench, second), /^PUSH_REPLY,.*auth-token/);
+    const third = [...bench.state.byId.values()][0]!.token!;
+    ok(third !== second);
+    wall += TOKEN_LIFETIME_S - 1;
+    match(show(bench, third), /^PUSH_REPLY/);
+  });
+
   it('end with what their user logs in with, and with the user', () => {
     for (const after of [{ anna: 'other', bob: 'b' }, { bob: 'b' }]) {
       const bench = server({ login: LOGIN });
