@@ -7,6 +7,7 @@ import { type Host, isFailure, type TlsContext } from '../host/host.ts';
 import { RENEW_BEFORE_DAYS } from '../pki/authority.ts';
 import { lastEndS } from '../pki/certificate.ts';
 import type { ClientConfig, Problem, ServerConfig } from '../uci/config.ts';
+import { unpackPkcs12 } from './pkcs12.ts';
 import { readWrapFiles, type WrapFiles } from './wrapfiles.ts';
 
 export interface Material extends WrapFiles {
@@ -39,15 +40,19 @@ interface Place {
 }
 
 function problem(place: Place, option: string, severity: Problem['severity'], rule: string): Problem {
-  const named = place.tunnel.files.find(file => file.option === option);
+  const { tunnel } = place;
+  const named = (name: string) => tunnel.files.find(candidate => candidate.option === name);
+  const isBundled = /^(ca|cert|key)$/.test(option) && named(option) === undefined && named('pkcs12');
+  if (isBundled) return problem(place, 'pkcs12', severity, `${option} in it: ${rule}`);
+  const file = named(option);
   return {
     severity,
     file: place.file,
-    line: named?.line ?? place.tunnel.line,
-    sectionType: place.tunnel.role,
-    section: place.tunnel.name,
+    line: file?.line ?? tunnel.line,
+    sectionType: tunnel.role,
+    section: tunnel.name,
     option,
-    ...(named === undefined ? {} : { value: named.path }),
+    ...(file === undefined ? {} : { value: file.path }),
     rule,
   };
 }
@@ -84,9 +89,17 @@ export function loadMaterial(
   const wrap = readWrapFiles(tunnel, contents, (option, rule) =>
     problems.push(problem(place, option, 'error', rule)),
   );
+  const bundle = unpackPkcs12(host, contents) ?? lacksAuthority(tunnel, contents);
+  if (bundle !== undefined) {
+    problems.push(problem(place, 'pkcs12', 'error', bundle));
+    isComplete = false;
+  }
   // With a file missing the rest is still looked at: one run of `check` names everything.
   const isWhole =
-    (tunnel.cert === undefined || contents.has('cert')) && (tunnel.key === undefined || contents.has('key'));
+    bundle === undefined &&
+    (tunnel.pkcs12 === undefined || contents.has('pkcs12')) &&
+    (tunnel.cert === undefined || contents.has('cert')) &&
+    (tunnel.key === undefined || contents.has('key'));
   const login = tunnel.role === 'client' ? readLogin(place, tunnel, contents, problems) : undefined;
   if (login === 'bad') isComplete = false;
   const tls = isWhole ? openTls(host, place, contents, problems) : undefined;
@@ -100,6 +113,14 @@ export function loadMaterial(
   }
   tls?.close();
   return undefined;
+}
+
+/** Without any, whatever certificate would do. */
+function lacksAuthority(tunnel: Tunnel, contents: ReadonlyMap<string, Uint8Array>): string | undefined {
+  if (!contents.has('pkcs12') || tunnel.ca !== undefined || contents.has('ca')) return undefined;
+  const needsNone = tunnel.role === 'server' && tunnel.verifyClientCert === 'none';
+  if (tunnel.peerFingerprint.length > 0 || needsNone) return undefined;
+  return 'holds no certificate of an authority; set ca or peer_fingerprint';
 }
 
 /** From the section, or from a file of two lines. */

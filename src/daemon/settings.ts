@@ -51,7 +51,8 @@ const plainFingerprint = (text: string): string => text.replace(/:/g, '').toLowe
 
 /** What the certificate of the other side must be; on a server without `ca` also one of its peers' will do. */
 function expected(config: ServerConfig | ClientConfig): ExpectedIdentity | undefined {
-  const { peerFingerprint, verifyX509Name, ca } = config;
+  const { peerFingerprint, verifyX509Name } = config;
+  const ca = config.ca ?? config.pkcs12;
   const peers =
     config.role === 'server' && ca === undefined ? config.peers.flatMap(peer => peer.fingerprint ?? []) : [];
   const fingerprints = new Set([...peerFingerprint, ...peers].map(plainFingerprint));

@@ -68,5 +68,9 @@ export function shimPrivateKeys(shim: RawShim): PrivateKeys {
     isKey: pem => typeof shim.pkey_public(pem) !== 'number',
     publicKey: pem => demand<Uint8Array>(shim, 'pkey_public', shim.pkey_public(pem)),
     sign: (pem, data) => demand<Uint8Array>(shim, 'pkey_sign', shim.pkey_sign(pem, data)),
+    pkcs12: file => {
+      const pem = shim.pkey_pkcs12(file);
+      return typeof pem === 'number' ? failure(shim, 'pkey_pkcs12', pem) : pem;
+    },
   };
 }

@@ -284,6 +284,12 @@ export interface PrivateKeys {
   publicKey(pem: Uint8Array): Uint8Array;
   /** As certificates carry it: ECDSA or RSA with SHA-256 (P-384: SHA-384), Ed25519. */
   sign(pem: Uint8Array, data: Uint8Array): Uint8Array;
+  /**
+   * What a PKCS #12 file without a password holds, in PEM: the private key, its certificate, other certificates; the
+   * caller wipes it. Else EINVAL: it is none; EACCES: it has a password; EOPNOTSUPP: it is encrypted in an old way; ENOSYS:
+   * the TLS library cannot read any.
+   */
+  pkcs12(file: Uint8Array): Result<Uint8Array>;
 }
 
 export interface FileStatus {

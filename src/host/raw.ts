@@ -138,6 +138,7 @@ export interface RawShim {
   pkey_generate(kind: string): Uint8Array | Status;
   pkey_public(pem: Uint8Array): Uint8Array | Status;
   pkey_sign(pem: Uint8Array, data: Uint8Array): Uint8Array | Status;
+  pkey_pkcs12(file: Uint8Array): Uint8Array | Status;
 
   /** A handle, -errno, or the text `option why`. */
   tls_context(

@@ -139,9 +139,17 @@ static int64_t pkey_sign(struct shim_call *call)
 	return 0;
 }
 
+/* Mbed TLS has the ciphers of PKCS #12 and no reader for it. */
+static int64_t pkey_pkcs12(struct shim_call *call)
+{
+	(void)call;
+	return -ENOSYS;
+}
+
 const struct shim_entry shim_pkey[] = {
 	{ "pkey_generate", pkey_generate, "s:kind" },
 	{ "pkey_public", pkey_public, "b:pem" },
 	{ "pkey_sign", pkey_sign, "b:pem b:data" },
+	{ "pkey_pkcs12", pkey_pkcs12, "b:file" },
 	{ 0 },
 };

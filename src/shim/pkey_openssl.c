@@ -3,8 +3,10 @@
  * Private keys with OpenSSL 3: making them, their public half, signatures. What is signed (certificates, revocation
  * lists) is written in src/pki.
  */
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs12.h>
 #include <openssl/x509.h>
 #include <string.h>
 
@@ -109,9 +111,59 @@ static int64_t pkey_sign(struct shim_call *call)
 	return 0;
 }
 
+static int64_t result_pem(struct shim_call *call, EVP_PKEY *key, X509 *leaf, STACK_OF(X509) *others)
+{
+	BIO *pem = BIO_new(BIO_s_mem());
+	bool done = pem && PEM_write_bio_PKCS8PrivateKey(pem, key, NULL, NULL, 0, NULL, NULL) == 1 &&
+		    PEM_write_bio_X509(pem, leaf) == 1;
+	char *text;
+	long length;
+	uint8_t *out = NULL;
+
+	for (int i = 0; done && i < sk_X509_num(others); i++)
+		done = PEM_write_bio_X509(pem, sk_X509_value(others, i)) == 1;
+	length = done ? BIO_get_mem_data(pem, &text) : 0;
+	if (length > 0 && (out = shim_result_bytes(call, length)))
+		memcpy(out, text, length);
+	/* It wipes what it held. */
+	BIO_free(pem);
+	return out ? 0 : -ENOMEM;
+}
+
+/*
+ * What a PKCS #12 file holds, in PEM: the private key, its certificate, all other certificates. -EINVAL: it is no such
+ * file, or has no key with a certificate; -EACCES: it has a password; -EOPNOTSUPP: it is encrypted as this library does not
+ * decrypt (RC2 and its like); -ENOSYS: this build has no PKCS #12.
+ */
+static int64_t pkey_pkcs12(struct shim_call *call)
+{
+	const unsigned char *data = call->in[0].bytes.data;
+	size_t length = call->in[0].bytes.length;
+	PKCS12 *file = length <= DATA_MAX ? d2i_PKCS12(NULL, &data, length) : NULL;
+	EVP_PKEY *key = NULL;
+	X509 *leaf = NULL;
+	STACK_OF(X509) *others = NULL;
+	int64_t result = -EINVAL;
+
+	/* Two ways to write that there is no password. */
+	if (file && PKCS12_mac_present(file) && !PKCS12_verify_mac(file, NULL, 0) && !PKCS12_verify_mac(file, "", 0))
+		result = -EACCES;
+	else if (file && PKCS12_parse(file, NULL, &key, &leaf, &others) != 1)
+		result = -EOPNOTSUPP;
+	else if (key && leaf)
+		result = result_pem(call, key, leaf, others);
+	PKCS12_free(file);
+	EVP_PKEY_free(key);
+	X509_free(leaf);
+	sk_X509_pop_free(others, X509_free);
+	ERR_clear_error();
+	return result;
+}
+
 const struct shim_entry shim_pkey[] = {
 	{ "pkey_generate", pkey_generate, "s:kind" },
 	{ "pkey_public", pkey_public, "b:pem" },
 	{ "pkey_sign", pkey_sign, "b:pem b:data" },
+	{ "pkey_pkcs12", pkey_pkcs12, "b:file" },
 	{ 0 },
 };

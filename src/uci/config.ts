@@ -61,6 +61,8 @@ export interface TunnelConfig {
   /** `TYPE:TEXT`, or a whole subject. */
   readonly verifyX509Name?: string;
   readonly extraCerts?: string;
+  /** In place of cert and key; of ca, too, unless that is there. */
+  readonly pkcs12?: string;
   readonly remoteCertTls: 'none' | 'server' | 'client';
   readonly tlsAuth?: string;
   /** Only with tlsAuth; absent = both directions use the same key. */

@@ -148,7 +148,12 @@ export const OPTIONS: readonly OptionRow[] = [
     option('key', PATH, 'PEM file with the private key of the certificate.', SECRET_FILE),
     option('extra_certs', PATH, 'PEM file with intermediate certificates to send along.', PUBLIC),
     option('crl', PATH, 'PEM file with revoked certificates.', PUBLIC),
-    option('pkcs12', PATH, 'PKCS #12 file in place of ca, cert and key.', { ...SECRET_FILE, later: true }),
+    option(
+      'pkcs12',
+      PATH,
+      'PKCS #12 file without a password, in place of cert, key and perhaps ca.',
+      SECRET_FILE,
+    ),
     option('peer_fingerprint', FINGERPRINT, 'SHA-256 fingerprint of a certificate to accept.', {
       list: true,
     }),

@@ -92,22 +92,24 @@ const ONLY_IN_P2P: typeof NOT_IN_P2P = {
 function checkIdentity(report: Report, draft: Draft): void {
   const has = (name: string): boolean => draft.section.options.has(name);
   // Of a server its peers may have some: see checkAuthorities.
-  if (draft.type === 'client' && !has('ca') && !has('peer_fingerprint')) {
+  const hasBundle = has('pkcs12');
+  if (draft.type === 'client' && !has('ca') && !has('peer_fingerprint') && !hasBundle) {
     refuse(report, draft, 'is required, or else peer_fingerprint', 'ca');
   }
-  if (has('crl') && !has('ca')) refuse(report, draft, 'needs ca', 'crl');
+  if (has('crl') && !has('ca') && !hasBundle) refuse(report, draft, 'needs ca', 'crl');
   const isServer = draft.type === 'server';
   for (const [one, other] of [
     ['cert', 'key'],
     ['key', 'cert'],
   ] as const) {
-    if (has(one)) continue;
+    if (has(one) && hasBundle) refuse(report, draft, 'excludes pkcs12, which holds one', one);
+    if (has(one) || hasBundle) continue;
     if (isServer) refuse(report, draft, 'is required', one);
     else if (has(other)) refuse(report, draft, `is required with ${other}`, one);
   }
   if (isServer) return;
   const logsIn = (has('username') || has('auth_user_pass')) && modeOf(draft) !== 'p2p';
-  if (!has('cert') && !has('key') && !logsIn) {
+  if (!has('cert') && !has('key') && !hasBundle && !logsIn) {
     const instead = modeOf(draft) === 'p2p' ? '' : ', or else username and password';
     refuse(report, draft, `is required${instead}`, 'cert');
   }
@@ -142,7 +144,13 @@ export function checkAuthorities(report: Report, drafts: readonly Draft[]): void
   );
   for (const draft of drafts) {
     const { options, name } = draft.section;
-    if (draft.type !== 'server' || options.has('ca') || options.has('peer_fingerprint')) continue;
+    if (
+      draft.type !== 'server' ||
+      options.has('ca') ||
+      options.has('peer_fingerprint') ||
+      options.has('pkcs12')
+    )
+      continue;
     if (draft.values.get('verify_client_cert') === 'none') continue;
     if (!withFingerprints.has(name)) refuse(report, draft, 'is required, or else peer_fingerprint', 'ca');
   }

@@ -92,6 +92,7 @@ export const SIGNATURES: Readonly<Record<string, string>> = {
   pkey_generate: 's',
   pkey_public: 'b',
   pkey_sign: 'bb',
+  pkey_pkcs12: 'b',
   plane_open: 'iiiiiiiiiii',
   plane_close: 'i',
   plane_fd: 'i',

@@ -26,11 +26,6 @@ const BESIDE: Readonly<Record<string, string>> = {
 const read = (path: string): Uint8Array | string =>
   BESIDE[path] === undefined ? `names ${path}, which cannot be read` : encodeUtf8(BESIDE[path]);
 
-/** Features that are still to come. */
-const PENDING: Readonly<Record<string, readonly string[]>> = {
-  'firewall-export-files.ovpn': ['is required, or else peer_fingerprint', 'not supported yet'],
-};
-
 /** What the daemon would say of the section, with what a person is asked for. */
 function problems(result: ImportedProfile): string[] {
   const options = new Map<string, string | readonly string[]>(result.options);
@@ -66,7 +61,7 @@ describe('profiles as they are published', () => {
     it(name, () => {
       const result = importProfile(readFileSync(`${FOLDER}/${name}`), read);
       deepStrictEqual(summary(result), EXPECTED[name]);
-      if (!result.isRefused) deepStrictEqual(problems(result), PENDING[name] ?? []);
+      if (!result.isRefused) deepStrictEqual(problems(result), []);
       const directives = result.verdicts.filter(({ line }) => line > 0);
       ok(
         directives.every(({ verdict, note }) => verdict === 'taken' || note !== undefined),

@@ -242,6 +242,7 @@ function rules(row: OptionRow, type: SectionType, value: string): string[] {
   const needs = NEEDS[`${type}.${row.name}`] ?? NEEDS[row.name] ?? {};
   for (const [name, text] of Object.entries(needs)) options[name] ??= text;
   if (type === 'client' && value === 'p2p') options.address = '10.9.0.2/30';
+  if (row.name === 'pkcs12') for (const name of ['cert', 'key']) delete options[name];
   const auth = type === 'user' ? { auth: 'users' } : {};
   const server = section('server', 's', { ...BASE.server, ...auth });
   const both = `${server}\tlist address 'fd42:8::1/64'\n`;

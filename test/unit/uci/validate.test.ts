@@ -318,6 +318,35 @@ describe('peers', () => {
   });
 });
 
+describe('pkcs12', () => {
+  const without = (text: string, ...names: string[]) =>
+    names.reduce((left, name) => left.replace(`option ${name} /${name}\n`, ''), text);
+
+  it('stands for ca, cert and key in both roles, and for ca only where there is none', () => {
+    for (const section of [SERVER, CLIENT]) {
+      check(`${without(section, 'ca', 'cert', 'key')}option pkcs12 /p\noption crl /c\n`, []);
+      check(`${without(section, 'cert', 'key')}option pkcs12 /p\n`, []);
+    }
+    deepEqual(read(`${without(CLIENT, 'cert', 'key')}option pkcs12 /p\n`).clients[0]!.files.at(-1), {
+      option: 'pkcs12',
+      path: '/p',
+      secret: true,
+      line: 5,
+    });
+  });
+
+  it('excludes cert and key', () => {
+    check(
+      `${CLIENT}option pkcs12 /p\n`,
+      [
+        "f:5: client 'c': option cert '/cert': excludes pkcs12, which holds one",
+        "f:6: client 'c': option key '/key': excludes pkcs12, which holds one",
+      ],
+      ['c'],
+    );
+  });
+});
+
 describe('mode p2p', () => {
   const server = `${SERVER}option mode p2p\n`;
   const client = `${CLIENT}option mode p2p\nlist address '10.9.0.2 10.9.0.1'\n`;
