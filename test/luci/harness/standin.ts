@@ -107,6 +107,7 @@ export class Standin {
     }
     const view = /^\/cgi-bin\/luci\/admin\/vpn\/ovpnd\/([a-z]+)$/.exec(path)?.[1];
     if (view !== undefined && PAGES.includes(view)) return { type: 'text/html', body: page(view) };
+    if (path === '/luci-static/resources/uqr.js') return { type: TYPES.js!, body: uqr() };
     const file = /^\/(standin|luci-static)\/[a-z0-9_/]+\.(js|css)$/.exec(path);
     if (file === null) throw new Error('absent');
     const folder = file[1] === 'standin' ? 'test/luci' : `${APP}/htdocs`;
@@ -216,6 +217,12 @@ export class Standin {
       .map(([name, { lines }]) => `--- ${name}\n${lines.slice(-30).join('\n')}`)
       .join('\n');
   }
+}
+
+/** LuCI's module of this name is the same encoder. */
+function uqr(): string {
+  const source = readFileSync('node_modules/uqr/dist/index.cjs', 'utf8');
+  return `'require baseclass';\nconst exports = {};\n${source}\nreturn baseclass.extend({ renderSVG: exports.renderSVG });`;
 }
 
 function page(view: string): string {

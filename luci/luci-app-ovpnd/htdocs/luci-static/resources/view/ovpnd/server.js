@@ -6,8 +6,11 @@
 'require tools.ovpnd as ovpnd';
 
 const el = ovpnd.el;
-/* A QR code takes no more. */
+/* A QR code takes no more (version 40), and up to here every camera reads it (version 30). */
 const QR_BYTES = 2953;
+const QR_EASY = 1732;
+/* Whole points for each square: what is scaled by a fraction is hard to read. */
+const QR_PIXELS = 3;
 const STATES = { valid: _('valid'), expired: _('expired'), revoked: _('revoked') };
 
 /* LuCI's own module, where it is installed. */
@@ -22,16 +25,22 @@ function download(name, text) {
 	setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
 
-function qrImage(uqr, text) {
+function qrImage(uqr, profile) {
+	/* Comments are for who reads the file. */
+	const text = profile.replace(/^#.*\n/gm, '');
 	if (new TextEncoder().encode(text).length > QR_BYTES)
 		return el('p', {}, _('This profile is too long for a QR code: take the download.'));
 	if (!uqr)
 		return el('p', {}, _('For a QR code install the package luci-lib-uqr; the download works without it.'));
-	const svg = uqr.renderSVG(text, { border: 4, pixelSize: 4 });
-	return [
+	const svg = uqr.renderSVG(text, { border: 4, pixelSize: QR_PIXELS });
+	const code = [
 		el('p', {}, _('The QR code holds the text of the profile, for a phone that has no other way to get it: scan it, and save the text as a file with the ending .ovpn.')),
 		el('img', { 'class': 'ovpnd-qr', 'alt': _('The profile as a QR code'), 'src': 'data:image/svg+xml,' + encodeURIComponent(svg) })
 	];
+	if (text.length <= QR_EASY)
+		return code;
+	return el('details', { 'class': 'ovpnd-group' }, el('summary', {}, _('QR code')),
+		el('p', {}, _('This profile makes a very dense code: a good camera close to a large screen reads it. The download is the surer way.')), code);
 }
 
 /* The profile is in this page's memory alone, and gone when the window is closed. */
