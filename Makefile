@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-.PHONY: build demo test test-kernel lint bench sim fuzz deps clean
+.PHONY: build demo test test-parts test-kernel kernel-files lint bench sim fuzz deps clean
 
 deps:
 	@scripts/deps
@@ -29,13 +29,20 @@ build: $(RESULTS)/ovpnd build/ovpnd.js $(RESULTS)/shim.node
 demo: build
 	@test/interop/demo
 
-test: build lint build/asan/ovpnd build/asan/shim.node build/tsan/ovpnd build/mbedtls/ovpnd build/mbedtls/shim.node packages
-	@scripts/kernel
-	@scripts/deps luci
+# All that is installed at once, then all that is built on all cores.
+test:
+	@scripts/deps cross kernel luci || true
+	@$(MAKE) -j$$(nproc) test-parts
 	@node scripts/test.mjs
 
-test-kernel: build
+test-parts: kernel-files build build/asan/ovpnd build/asan/shim.node build/tsan/ovpnd build/mbedtls/ovpnd build/mbedtls/shim.node \
+		package-files lint
+	@scripts/deps luci
+
+kernel-files:
 	@scripts/kernel
+
+test-kernel: kernel-files build
 	@node scripts/test.mjs test/kernel
 
 lint: node_modules/.done

@@ -41,10 +41,11 @@ $(filter-out build/cross/x86_64/libc,$(CROSS_ARCHS:%=build/cross/%/libc)): build
 CROSS_PROGRAMS := $(CROSS_ARCHS:%=build/cross/%/mbedtls/ovpnd) \
 	$(patsubst %,build/cross/%/mbedtls/ovpnd-run,arm_cortex-a7_neon-vfpv4 aarch64_cortex-a53 mips_24kc x86_64)
 
-.PHONY: packages cross
-cross: $(CROSS_PROGRAMS)
+.PHONY: packages package-files
+package-files: build $(CROSS_PROGRAMS)
+	@node scripts/packages.mjs
 
 # What is not yet there is made on all cores.
-packages: build deps-cross
-	@$(MAKE) -j$$(nproc) cross
-	@node scripts/packages.mjs
+packages:
+	@scripts/deps cross
+	@$(MAKE) -j$$(nproc) package-files
