@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# The menu: build demo test test-kernel lint bench sim fuzz packages clean. Every target installs what it lacks first.
+# The menu: build demo test test-interop test-kernel lint bench sim fuzz packages clean. Every target installs what it lacks first.
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-.PHONY: build demo test test-parts test-kernel kernel-files lint bench sim fuzz deps clean
+.PHONY: build demo test test-parts test-interop test-kernel kernel-files lint bench sim fuzz deps clean
 
 deps:
 	@scripts/deps
@@ -41,6 +41,10 @@ test-parts: kernel-files build build/asan/ovpnd build/asan/shim.node build/tsan/
 
 kernel-files:
 	@scripts/kernel
+
+# Every combination there is, as one table.
+test-interop: kernel-files build build/asan/ovpnd build/tsan/ovpnd build/mbedtls/ovpnd
+	@OVPND_MATRIX=full node scripts/test.mjs --table test/interop
 
 test-kernel: kernel-files build
 	@node scripts/test.mjs test/kernel

@@ -2,6 +2,7 @@
 // Bundles every test file and runs them under mocha; the last line is `N passed, N failed, N skipped`.
 //   node scripts/test.mjs                          everything, as many jobs at a time as there are processors
 //   node scripts/test.mjs [folder or file ...]     only these, in this process
+//   node scripts/test.mjs --table [folder ...]     at the end everything once more as a table
 //   node scripts/test.mjs --sim SEED               one simulated world
 //   node scripts/test.mjs --fuzz SECONDS           the fuzz folder, for so long
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
@@ -9,6 +10,7 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import Mocha from 'mocha';
 import { runJobs } from './jobs.mjs';
+import { tables } from './table.mjs';
 
 /** Folders that share a process; the longest first. */
 const JOBS = [['kernel'], ['interop'], ['fuzz', 'sim'], ['luci'], ['cross'], ['unit', 'shim', 'openwrt']];
@@ -55,7 +57,7 @@ function times(spent) {
   }
 }
 
-async function runHere(files) {
+async function runHere(files, isTable) {
   // A folder of its own, so that two runs do not take each other's bundles away.
   const folder = `build/test/${process.pid}`;
   await bundle(files, folder);
@@ -67,7 +69,9 @@ async function runHere(files) {
   const counts = { passed: 0, failed: 0, skipped: 0 };
   const skips = [];
   const spent = new Map();
-  let since = performance.now();
+  const results = [];
+  const begun = performance.now();
+  let since = begun;
   mocha
     .run()
     .on('suite end', suite => {
@@ -76,14 +80,22 @@ async function runHere(files) {
       spent.set(file, (spent.get(file) ?? 0) + performance.now() - since);
       since = performance.now();
     })
-    .on('pass', () => counts.passed++)
-    .on('fail', () => counts.failed++)
+    .on('pass', test => {
+      counts.passed++;
+      results.push({ suite: test.parent.title, title: test.title });
+    })
+    .on('fail', (test, error) => {
+      counts.failed++;
+      results.push({ suite: test.parent.title, title: test.title, failure: error.message });
+    })
     .on('pending', test => {
       counts.skipped++;
+      results.push({ suite: test.parent.title, title: test.title, isSkipped: true });
       skips.push(test.fullTitle());
     })
     .on('end', () => {
       rmSync(folder, { recursive: true, force: true });
+      if (isTable) console.log(`${tables(results)}\n${Math.round((performance.now() - begun) / 1000)} s`);
       times(spent);
       for (const title of skips) console.log(`SKIPPED: ${title}`);
       end(counts);
@@ -97,7 +109,8 @@ function end({ passed, failed, skipped }) {
   process.exit(failed > 0 || passed === 0 || isIncomplete ? 1 : 0);
 }
 
-const words = process.argv.slice(2);
+const isTable = process.argv[2] === '--table';
+const words = process.argv.slice(isTable ? 3 : 2);
 let roots = words;
 if (words[0] === '--sim') {
   process.env.OVPND_SIM_SEED = words[1];
@@ -106,5 +119,6 @@ if (words[0] === '--sim') {
   process.env.OVPND_FUZZ_SECONDS = words[1];
   roots = ['test/fuzz'];
 }
-if (roots.length === 0) end(await runJobs(JOBS.map(names => names.map(name => join('test', name)))));
-else await runHere(roots.flatMap(testFiles));
+if (roots.length === 0 && !isTable)
+  end(await runJobs(JOBS.map(names => names.map(name => join('test', name)))));
+else await runHere(roots.flatMap(testFiles), isTable);

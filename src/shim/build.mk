@@ -23,8 +23,10 @@ NODE_HEADERS := node_modules/node-api-headers/include
 
 SHIM_CC ?= $(CC)
 SHIM_HARDEN := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -ffunction-sections -fdata-sections
-SHIM_ASAN := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-SHIM_TSAN := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+# The sanitizers have a crypt_r of their own, which calls the library's; to the linker nobody needs that one then.
+SHIM_SANITIZED := -O1 -g -fno-omit-frame-pointer -Wl,--no-as-needed -lcrypt
+SHIM_ASAN := $(SHIM_SANITIZED) -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SHIM_TSAN := $(SHIM_SANITIZED) -fsanitize=thread
 # Texts that do not fit are cut on purpose.
 SHIM_WARN := -Wall -Wextra -Werror -Wno-format-truncation -Wno-stringop-truncation
 SHIM_CFLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -MMD -MP -Isrc/shim

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// tls-crypt-v2 with every other end there is: keys made by one and used by the other, both transports, and keys that
-// must not work.
+// Wrapping keys: dynamic tls-crypt at renegotiations, and tls-crypt-v2 keys made by one end and used by the other.
 
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -12,23 +11,7 @@ import type { V2Keys } from './harness/pki.ts';
 import { Process } from './harness/process.ts';
 import { type Row, table } from './harness/rows.ts';
 import { type Ends, type Extra, runtimesOf, SERVER4, type Wrap } from './harness/tunnel.ts';
-import { describeEnds, up, worksRow } from './harness/works.ts';
-
-const PAIRS: readonly Ends[] = [
-  { server: 'quickjs', client: 'openvpn' },
-  { server: 'openvpn', client: 'quickjs' },
-  { server: 'quickjs', client: 'openvpn-2.7' },
-  { server: 'openvpn-2.7', client: 'quickjs' },
-  { server: 'quickjs', client: 'quickjs' },
-];
-
-function transports(ends: Ends): Row[] {
-  return (['udp', 'tcp'] as const).map((transport, i) =>
-    worksRow(ends, { wrap: 'tls-crypt-v2', transport, family: i === 0 ? 6 : 4 }),
-  );
-}
-
-table('tls-crypt-v2', { atOnce: 6 }, PAIRS.flatMap(transports));
+import { describeEnds, up } from './harness/works.ts';
 
 const SECONDS = 14;
 const INTERVAL_S = 0.02;

@@ -40,7 +40,7 @@ const AFTERMATH_MS = 300;
 
 function byServer(refusal: Refusal): Row {
   return {
-    title: refusal.title,
+    title: `${refusal.title}: ${refusal.cause.source}`,
     runtimes: ['quickjs'],
     body: async world => {
       const keys = await pki();
@@ -74,7 +74,7 @@ function byServer(refusal: Refusal): Row {
 
 function byClient(refusal: Refusal): Row {
   return {
-    title: refusal.title,
+    title: `${refusal.title}: ${refusal.cause.source}`,
     runtimes: ['quickjs'],
     body: async world => {
       const keys = await pki();

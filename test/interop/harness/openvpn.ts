@@ -39,7 +39,7 @@ export interface StockOptions {
   /** Default openvpn. */
   readonly kind?: Stock;
   readonly identity: Identity;
-  /** More configuration lines; a line replaces one of the same first word that was written before. */
+  /** More configuration lines; a line replaces one of the same first word that was written before, a word alone takes it away. */
   readonly lines: readonly string[];
 }
 
@@ -90,9 +90,11 @@ function configuration(options: StockOptions): string {
   for (const line of options.lines) {
     const word = line.split(' ')[0]!;
     const at = /^(push|setenv|route)$/.test(word) ? -1 : lines.findIndex(old => old.split(' ')[0] === word);
-    if (at >= 0) lines[at] = line;
-    else lines.push(line);
+    if (at < 0) lines.push(line);
+    else if (line === word) lines.splice(at, 1);
+    else lines[at] = line;
   }
+  if (lines.some(line => line.startsWith('<peer-fingerprint>'))) lines.splice(lines.indexOf(`ca ${ca}`), 1);
   return `${lines.join('\n')}\n`;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The row most others begin with: bring a tunnel up, pass traffic, and see that both ends agreed on what was asked.
 
+import { type By, identified } from './identities.ts';
 import type { Wire } from './namespace.ts';
 import { isStock } from './openvpn.ts';
 import { pingAll, reach } from './ping.ts';
@@ -40,16 +41,17 @@ export async function up(
   return { wire, server, client };
 }
 
-/** Small and 1400-byte packets over IPv4 and IPv6; the stock end's log tells what was agreed on. */
-export async function works(world: World, ends: Ends, agreement: Agreement): Promise<void> {
-  const { wire, server, client } = await up(world, ends, agreement);
+/** Small and 1400-byte packets over IPv4 and IPv6; both ends' logs tell what was agreed on. */
+export async function works(world: World, ends: Ends, agreement: Agreement, by: By): Promise<void> {
+  const { wire, server, client } = await up(world, ends, agreement, await identified(world, await pki(), by));
   await pingAll(wire.right, SERVER_ADDRESSES);
-  const { cipher, tls } = agreement;
+  const { cipher = '', tls = '' } = agreement;
   for (const end of [server, client]) {
-    if (!isStock(end.kind)) continue;
     // Waits: openvpn buffers what it says.
-    if (tls !== undefined) await end.process.line(new RegExp(`Control Channel: TLSv${tls},`));
-    if (cipher !== undefined) await end.process.line(new RegExp(`Data Channel: cipher '${cipher}'`));
+    if (isStock(end.kind)) {
+      await end.process.line(new RegExp(`Control Channel: TLSv${tls}`));
+      await end.process.line(new RegExp(`Data Channel: cipher '${cipher}`));
+    } else await end.process.line(new RegExp(`connected.*, ${cipher}.*, TLSv${tls}`));
   }
 }
 
@@ -71,14 +73,19 @@ export function describeEnds(ends: Ends): string {
   return `${NAMES[ends.server]} server, ${NAMES[ends.client]} client`;
 }
 
-export function worksRow(ends: Ends, agreement: Agreement): Row {
+export function worksRow(ends: Ends, agreement: Agreement, by: By = 'certificate'): Row {
   const { cipher, wrap, tls, family, transport, mode } = agreement;
-  const terms = [mode, cipher, wrap, tls && `TLS ${tls}`, family && `${transport ?? 'udp'}${family}`].filter(
-    term => term !== undefined,
-  );
+  const terms = [
+    mode,
+    cipher,
+    wrap,
+    tls && `TLS ${tls}`,
+    family && `${transport ?? 'udp'}${family}`,
+    by !== 'certificate' && by,
+  ].filter(term => typeof term === 'string');
   return {
     title: `${describeEnds(ends)}: ${terms.join(', ')}`,
     runtimes: runtimesOf(ends),
-    body: world => works(world, ends, agreement),
+    body: world => works(world, ends, agreement, by),
   };
 }
