@@ -27,12 +27,19 @@ static int64_t read_whole(struct shim_call *call, int fd, size_t room, size_t ma
 		uint8_t *bigger;
 
 		if (!buffer || length == room) {
-			room = buffer ? room * 2 : room;
-			bigger = realloc(buffer, room);
-			error = bigger ? 0 : -ENOMEM;
-			buffer = bigger ? bigger : buffer;
-			if (error)
+			/* Not realloc: it may leave a copy of a private key behind. */
+			bigger = malloc(buffer ? room * 2 : room);
+			if (!bigger) {
+				error = -ENOMEM;
 				break;
+			}
+			if (buffer) {
+				memcpy(bigger, buffer, length);
+				explicit_bzero(buffer, length);
+				free(buffer);
+				room *= 2;
+			}
+			buffer = bigger;
 		}
 		got = read(fd, buffer + length, room - length);
 		if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -228,14 +235,20 @@ static int64_t file_make_directory(struct shim_call *call)
 	const char *path = call->in[0].text;
 	int64_t mode = call->in[1].number;
 	struct stat status;
+	int fd, error;
 
 	if (mode < 0 || mode > MODE_BITS)
 		return -EINVAL;
 	if (mkdir(path, 0700) == 0) {
-		if (geteuid() == 0 && owner_of(path, &status) == 0 &&
-		    lchown(path, status.st_uid, status.st_gid) < 0)
+		/* By its descriptor: whoever owns the folder around may put a link in its place meanwhile. */
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
 			return -errno;
-		return chmod(path, mode) < 0 ? -errno : 0;
+		error = give_away(fd, path);
+		if (error == 0 && fchmod(fd, mode) < 0)
+			error = -errno;
+		close(fd);
+		return error;
 	}
 	if (errno != EEXIST)
 		return -errno;

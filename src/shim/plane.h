@@ -52,6 +52,8 @@
 /* What is left of it is for notices: control packets must not push them out. */
 #define EVENTS_RESERVE (48 * 1024)
 #define BACKLOG_MAX (256 * 1024)
+/* No control packet is longer, however long data packets may be. */
+#define CONTROL_LENGTH_MAX 4096
 #define BUCKETS 1024
 
 /* In the order of DROP_REASONS in src/plane/drops.ts. */

@@ -86,6 +86,11 @@ void plane_tell(struct plane *plane, enum plane_event type, const void *head, si
 	ssize_t ignored;
 	uint8_t *room;
 
+	/* An event's length has 16 bits. */
+	if (head_length + length > UINT16_MAX) {
+		plane_drop(plane, DROP_CONTROL);
+		return;
+	}
 	pthread_mutex_lock(&plane->events_lock);
 	move_notices(plane);
 	if (type) {

@@ -35,7 +35,6 @@
 #define SOCKET_ROUNDS 4
 #define SLOTS_MAX 32
 #define STACK_SIZE (128 * 1024)
-#define CONTROL_LENGTH_MAX 4096
 
 extern bool stream_is_ended(const struct stream *stream);
 extern bool stream_waits(const struct stream *stream);

@@ -81,6 +81,8 @@ static void take(struct plane *plane, struct stream *stream, uint8_t *packet, si
 
 	if (opcode == P_DATA_V1 || opcode == P_DATA_V2)
 		plane_receive(plane, &stream->path, packet, length);
+	else if (length > CONTROL_LENGTH_MAX)
+		plane_drop(plane, DROP_CONTROL);
 	else
 		plane_tell(plane, EVENT_CONTROL, &stream->path, PATH_LENGTH, packet, length, false);
 }
