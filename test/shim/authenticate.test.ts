@@ -3,6 +3,7 @@
 
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
 import { execFileSync } from 'node:child_process';
+import fc from 'fast-check';
 import type { LoginRefusal } from '../../src/core/event.ts';
 import { AUTH_ANSWER_S } from '../../src/core/limits.ts';
 import { type Answer, Authenticator } from '../../src/daemon/authenticate.ts';
@@ -259,6 +260,28 @@ describe('logins', () => {
     world.outcome = {};
     for (let i = 0; i < 3000; i++) world.ask(`n${i}`, 'x', Uint8Array.of(10, i >> 16, i >> 8, i));
     world.refused('n2999', 'x', /wrong/);
+  });
+
+  it('whatever a stranger sends is answered, once, and lets nobody in', () => {
+    const text = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.string({ minLength: 500, maxLength: 2000 }),
+      fc.string().map(inner => `SCRV1:${inner}`),
+      fc.tuple(fc.base64String(), fc.base64String()).map(([a, b]) => `SCRV1:${a}:${b}`),
+      fc.stringMatching(/^[0-9]{0,8}$/),
+    );
+    const name = fc.oneof(fc.constantFrom('anna', 'carol@x', '__proto__', ''), text);
+    fc.assert(
+      fc.property(name, text, (username, password) => {
+        let answers = 0;
+        new World().authenticator.ask({ username, password, ip: HERE }, answer => {
+          answers++;
+          ok(answer !== undefined && !/[^ -~]/.test(answer.reason), answer?.reason);
+        });
+        strictEqual(answers, 1);
+      }),
+      { numRuns: 40 },
+    );
   });
 
   it('a changed configuration counts at once', () => {
