@@ -57,6 +57,25 @@ function problem(place: Place, option: string, severity: Problem['severity'], ru
   };
 }
 
+/** What enforces block_lan on a router. */
+const FIREWALL = '/sbin/fw4';
+
+/** A promise that nobody would keep must not be made. */
+function firewallProblem(host: Host, place: Place): Problem[] {
+  const { tunnel } = place;
+  const isKept = tunnel.role === 'client' || !tunnel.blockLan || !isFailure(host.files.status(FIREWALL));
+  return isKept
+    ? []
+    : [
+        problem(
+          place,
+          'block_lan',
+          'error',
+          `needs the firewall of OpenWrt (${FIREWALL}), which is not here`,
+        ),
+      ];
+}
+
 /** Reads everything; undefined when an error was added to `problems`. The caller closes the TLS context. */
 export function loadMaterial(
   host: Host,
@@ -67,7 +86,9 @@ export function loadMaterial(
   const place = { file, tunnel };
   const contents = new Map<string, Uint8Array>();
   const digests = new Map<string, string>();
-  let isComplete = true;
+  const lacking = firewallProblem(host, place);
+  problems.push(...lacking);
+  let isComplete = lacking.length === 0;
   for (const { option, path, secret } of tunnel.files) {
     const bytes = host.files.read(path);
     if (isFailure(bytes)) {

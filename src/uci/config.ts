@@ -118,7 +118,8 @@ export interface ServerConfig extends TunnelConfig {
   /** Enabled or not; names are distinct. */
   readonly users: readonly UserConfig[];
   readonly clientToClient: boolean;
-  readonly blockLan: false;
+  /** For the service's script; the daemon refuses it where there is no firewall. */
+  readonly blockLan: boolean;
   readonly redirectGateway: boolean;
   /** Host bits clear. */
   readonly pushRoute: readonly Prefix[];

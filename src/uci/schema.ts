@@ -72,8 +72,6 @@ function group(sections: readonly SectionType[], cost: Cost, ...rows: Row[]): Op
 
 const BOTH = ['server', 'client'] as const;
 const BOOL: ValueType = { kind: 'bool' };
-/** A switch whose feature is not there yet. */
-const BOOL_OFF: ValueType = { kind: 'bool', later: true };
 const PATH: ValueType = { kind: 'path' };
 const ADDRESS: ValueType = { kind: 'address' };
 const NETWORK: ValueType = { kind: 'network' };
@@ -244,13 +242,19 @@ export const OPTIONS: readonly OptionRow[] = [
     option('client_to_client', BOOL, 'Whether packets between peers stay inside the tunnel.', {
       default: '0',
     }),
-    option('block_lan', BOOL_OFF, 'Whether peers are kept out of the local networks.', { default: '0' }),
   ),
   ...group(
     ['server'],
     'live',
     // Read by the init script, not by the daemon.
     option('open_firewall', BOOL, 'Whether the firewall lets zone wan reach the port.', { default: '1' }),
+    // So is this; the daemon only sees to it that there is a firewall.
+    option(
+      'block_lan',
+      BOOL,
+      'Whether the firewall keeps peers out of zone lan; the router itself and the internet stay as they are.',
+      { default: '0' },
+    ),
     option('duplicate_cn', BOOL, 'Whether one certificate may connect more than once.', { default: '0' }),
     option('max_clients', number(1, 65_535), 'How many peers may be connected.', { default: '128' }),
   ),

@@ -93,6 +93,11 @@ const badFiles: readonly Row[] = [
     cause: /port.*70000|70000.*port/,
   }),
   failure({
+    title: 'block_lan where there is no firewall to do it',
+    sections: keys => [server(keys, { block_lan: '1' })],
+    cause: /option block_lan: needs the firewall of OpenWrt \(\/sbin\/fw4\), which is not here/,
+  }),
+  failure({
     title: 'a cipher that is no AEAD',
     sections: keys => [server(keys, { data_ciphers: ['AES-256-CBC'] })],
     cause: /AES-256-CBC/,

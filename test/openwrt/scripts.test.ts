@@ -168,6 +168,45 @@ for (const shell of SHELLS) {
       made.close();
     });
 
+    it('have the firewall keep peers out of zone lan, by the name of the device and nothing else', () => {
+      const made = router({ confined: false });
+      const server = (name: string, ...options: string[]): string =>
+        [`config server '${name}'`, "option enabled '1'", "option open_firewall '0'", ...options, ''].join(
+          '\n',
+        );
+      made.configure(
+        [
+          server('open'),
+          server('home', "option block_lan '1'"),
+          server('a_name_of_more_than_twelve', "option block_lan 'on'", "list proto 'udp'"),
+          server('own', "option block_lan '1'", "option device 'vpn0.1'"),
+          server('bad', "option block_lan '1'", "option device 'a b\"; x'"),
+          "config server 'off'\noption block_lan '1'\n",
+          "config client 'office'\noption enabled '1'\noption block_lan '1'\n",
+        ].join('\n'),
+      );
+      const { records } = made.run(shell, INIT, ['start']);
+      const keepOut = (device: string): string[] => [
+        'object\t',
+        'string\ttype\trule',
+        'string\tsrc\t*',
+        'string\tdest\tlan',
+        `string\tdevice\t${device}`,
+        'string\tproto\tall',
+        'string\ttarget\tREJECT',
+        'close',
+      ];
+      deepStrictEqual(records.slice(records.indexOf('array\tfirewall')), [
+        'array\tfirewall',
+        ...keepOut('ov-home'),
+        ...keepOut('ov-a_name_of_mo'),
+        ...keepOut('vpn0.1'),
+        'close',
+        'set',
+      ]);
+      made.close();
+    });
+
     it('open what a crashed tunnel keeps closed once it shall not run any more, and only then', () => {
       const made = router({ confined: false });
       made.configure(CONFIG);

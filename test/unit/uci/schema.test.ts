@@ -9,7 +9,6 @@ import { COSTS, camelCase, OPTIONS, optionsOf, SECTION_TYPES } from '../../../sr
 
 const FP = Array(32).fill('aB').join(':');
 const BOOLS = { yes: ['1', 'on', 'true', 'yes', 'enabled', '0', 'off'], no: ['2', 'TRUE', 'maybe'] };
-const OFF = { yes: ['0', 'no', 'disabled'], no: ['1', '2'] };
 const PATHS = {
   yes: ['/etc/ovpnd/x.pem', '/etc/ö x'],
   no: ['x.pem', '/etc/', '/a\nb', `/${'a'.repeat(4095)}`],
@@ -126,7 +125,7 @@ const VALUES: Readonly<Record<string, Values>> = {
     ],
   },
   client_to_client: BOOLS,
-  block_lan: OFF,
+  block_lan: BOOLS,
   duplicate_cn: BOOLS,
   open_firewall: BOOLS,
   max_clients: { yes: ['1', '253'], no: ['0', '65536', 'many'] },
