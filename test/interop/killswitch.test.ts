@@ -10,6 +10,7 @@ import { ping, reach } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
 import { type Row, table } from './harness/rows.ts';
 import { type End, type Extra, startClient, startServer } from './harness/tunnel.ts';
+import { PATIENCE_MS } from './harness/wait.ts';
 import { startNames, Witness } from './harness/witness.ts';
 import type { World } from './harness/world.ts';
 
@@ -81,7 +82,7 @@ async function server(world: World, { far }: Scene, kind: 'quickjs' | 'openvpn')
 }
 
 const blocked = (world: World, { router }: Scene): Promise<true> =>
-  world.until('it is closed', 10_000, async () =>
+  world.until('it is closed', PATIENCE_MS, async () =>
     /unreachable 128\.0\.0\.0\/1 /.test(await router.ip('route show')) ? true : undefined,
   );
 
@@ -96,8 +97,8 @@ function everything(kind: 'quickjs' | 'openvpn'): Row {
       const keys = await pki();
       const start = () => startClient(world, outer, keys, 'quickjs', {}, CLOSED);
       const tunnelled = async () => {
-        await reach(world, near, FAR4, 45_000);
-        if (has6) await reach(world, near, FAR6, 10_000);
+        await reach(world, near, FAR4, PATIENCE_MS);
+        if (has6) await reach(world, near, FAR6, PATIENCE_MS);
         else strictEqual((await ping(near, FAR6, { count: 2 })).received, 0);
       };
       const control = await Witness.start(world, outer);
@@ -115,7 +116,7 @@ function everything(kind: 'quickjs' | 'openvpn'): Row {
       strictEqual((await first.ovpnd!.status()).kill_switch, true);
       await up.process.kill();
       await silent(made);
-      await first.process.line(/nothing heard from the server/, 20_000);
+      await first.process.line(/nothing heard from the server/, PATIENCE_MS);
       await silent(made);
       const again = await server(world, made, kind);
       await tunnelled();
@@ -162,7 +163,7 @@ const named: Row = {
       },
     );
     await blocked(world, made);
-    await reach(world, near, FAR4, 20_000);
+    await reach(world, near, FAR4, PATIENCE_MS);
     match(await router.ip(`route get ${NAME_SERVER}`), new RegExp(`dev ${client.device} `));
     const { clear, names, first } = await witness.stop();
     deepStrictEqual([clear, first], [0, '']);

@@ -17,7 +17,7 @@ import {
   startClient,
   startServer,
 } from './harness/tunnel.ts';
-import { until } from './harness/wait.ts';
+import { PATIENCE_MS, until } from './harness/wait.ts';
 import { describeEnds } from './harness/works.ts';
 
 const AGREEMENT = { wrap: 'tls-crypt' } as const;
@@ -64,20 +64,22 @@ const fromStock: Row = {
       await push(
         'route 203.0.113.0 255.255.255.0, route 192.0.2.0 255.255.255.0,-dhcp-option,dns server 0 address 10.8.0.7,?ping 3',
       );
-      await until('its routes are new', 5000, async () => /^203\.0\.113\.0\/24 /m.test(await routes()));
+      await until('its routes are new', PATIENCE_MS, async () =>
+        /^203\.0\.113\.0\/24 /m.test(await routes()),
+      );
       match(await routes(), /^192\.0\.2\.0\/24 /m);
       ok(!(await routes()).includes('198.51.100'));
       strictEqual(String((await client.ovpnd!.status()).dns), '10.8.0.7');
 
       await push('-route,tun-mtu 1400');
-      await until('they are gone', 5000, async () => !/^203\.0\.113\./m.test(await routes()));
+      await until('they are gone', PATIENCE_MS, async () => !/^203\.0\.113\./m.test(await routes()));
       match(await wire.right.ip(`link show dev ${client.device}`), /mtu 1400 /);
     });
     strictEqual(client.process.count(/office: info: connected/), 1);
 
     await push('cipher AES-128-GCM');
-    await client.process.line(/push update: 'cipher' cannot change; next attempt/, 5000);
-    await until('it is back', 20_000, () => client.process.count(/office: info: connected/) === 2);
+    await client.process.line(/push update: 'cipher' cannot change; next attempt/, PATIENCE_MS);
+    await until('it is back', PATIENCE_MS, () => client.process.count(/office: info: connected/) === 2);
     await reach(world, wire.right, SERVER4);
   },
 };
@@ -99,17 +101,21 @@ function fromOurs(ends: Ends, isTold: boolean): Row {
       await reach(world, wire.right, SERVER4);
       // 2.7 makes its device anew.
       const routes = () => wire.right.ip(`route show dev ${client.device}`).catch(() => '');
-      await until('its route is there', 5000, async () => /^198\.51\.100\.0\/24 /m.test(await routes()));
+      await until('its route is there', PATIENCE_MS, async () =>
+        /^198\.51\.100\.0\/24 /m.test(await routes()),
+      );
       writeUci(server.ovpnd!.dir, serverSections(keys, AGREEMENT, { options: AFTER }));
       strictEqual((await server.ovpnd!.ask('reload', 'home')).code, 0);
       await server.process.line(
         isTold ? /1 peers told, 0 learn/ : /0 peers told, 1 learn it when they connect again/,
       );
       if (isTold) {
-        await until('its routes are new', 10_000, async () => /^203\.0\.113\.0\/24 /m.test(await routes()));
+        await until('its routes are new', PATIENCE_MS, async () =>
+          /^203\.0\.113\.0\/24 /m.test(await routes()),
+        );
         await until(
           'and all of them',
-          10_000,
+          PATIENCE_MS,
           async () => (await routes()).match(/^172\.16\./gm)?.length === MANY.length,
         );
         ok(!(await routes()).includes('198.51.100'));
