@@ -17,6 +17,8 @@ export interface WantedRoute {
   /** Next hop inside the tunnel; absent = the device itself. */
   readonly gateway?: Ip;
   readonly metric: number;
+  /** A server's wish, which gives way where it lies in a network that this machine is in by another device. */
+  readonly isPushed?: boolean;
 }
 
 /** A client's kill switch. */

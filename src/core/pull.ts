@@ -4,7 +4,16 @@
 // The server is not trusted: options are typed by pushreply.ts, and what changes the router beyond the tunnel's
 // own addresses and routes is refused here.
 
-import { contains, formatIp, formatPrefix, type Ip, network, type Prefix, parsePrefix } from './address.ts';
+import {
+  contains,
+  formatIp,
+  formatPrefix,
+  type Ip,
+  network,
+  type Prefix,
+  parsePrefix,
+  sameIp,
+} from './address.ts';
 import { type ClientState, type Pulled, takeToken } from './clientstate.ts';
 import type { CipherName } from './crypto.ts';
 import { deferralMs, installFirst } from './datakeys.ts';
@@ -240,15 +249,25 @@ function wantedNetwork(
     else if (isLocalOnly(destination)) ignore(what, 'not a network that can lie behind a tunnel');
     else if (!has4)
       ignore(what, `the tunnel has no ${destination.ip.length === 4 ? 'IPv4' : 'IPv6'} address`);
-    else routes.push({ destination, metric: route.metric ?? pushed.routeMetric ?? options.metric });
+    else {
+      const metric = route.metric ?? pushed.routeMetric ?? options.metric;
+      routes.push({ destination, metric, isPushed: true });
+    }
   }
+  const server = state.remote?.ip;
+  // Nothing is more exact than that, so no way round the tunnel would win against it.
+  const isServer = ({ destination: { ip, bits } }: WantedRoute): boolean =>
+    server !== undefined && bits === ip.length * 8 && sameIp(ip, server);
+  if (routes.some(isServer))
+    notify(out, 'warn', `route ${formatIp(server!)} not followed: it is the server itself`);
+  const kept = withoutRepeats(routes.filter(route => !isServer(route)));
   const guard = guardOf(state);
-  const caught = [...routes.map(route => route.destination), ...(guard?.blocked ?? [])];
+  const caught = [...kept.map(route => route.destination), ...(guard?.blocked ?? [])];
   return {
     device: options.device,
     mtu: pushed.tunMtu ?? options.tunMtu,
     addresses,
-    routes: withoutRepeats(routes),
+    routes: kept,
     outside: outsideOf(state, caught),
     dns: options.pullDns
       ? { servers: pushed.dnsServers, domains: pushed.domains }

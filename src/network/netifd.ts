@@ -8,7 +8,7 @@
 //
 // netifd takes addresses, routes and name servers away by itself when the interface goes down.
 
-import { ipKey } from '../core/address.ts';
+import { formatPrefix, ipKey } from '../core/address.ts';
 import type { WantedNetwork } from '../core/network.ts';
 import type { Loop, Timer } from '../host/host.ts';
 import type { NetworkReport } from './network.ts';
@@ -76,6 +76,8 @@ export class TunnelNetwork {
   /** What netifd was told last. */
   #told = '';
   #isTelling = false;
+  /** Said last. */
+  #refusedRoutes = '';
   #lastError = '';
   #timer: Timer | undefined;
   #isClosed = false;
@@ -113,7 +115,14 @@ export class TunnelNetwork {
     });
   }
 
-  apply(wanted: WantedNetwork): void {
+  apply(all: WantedNetwork): void {
+    const { wanted, refused } = this.#needs.kernel.permit(all);
+    const text = refused.map(formatPrefix).join(', ');
+    if (text !== '' && text !== this.#refusedRoutes)
+      this.#needs.warn(
+        `pushed route ${text} not followed: in a network of another device; \`route\` would insist`,
+      );
+    this.#refusedRoutes = text;
     this.#wanted = wanted;
     if (this.#by === 'rtnetlink') this.#needs.report(this.#needs.kernel.apply(wanted));
     else {

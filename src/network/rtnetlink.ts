@@ -7,8 +7,8 @@
 //   is down, the kernel forgets the route to the other end of an IPv6 address) -> host routes to the outside ->
 //   what the kill switch blocks -> tunnel routes -> host routes no longer wanted.
 
-import { contains, formatPrefix, type Ip, network } from '../core/address.ts';
-import type { WantedNetwork } from '../core/network.ts';
+import { contains, formatPrefix, type Ip, network, type Prefix } from '../core/address.ts';
+import type { WantedNetwork, WantedRoute } from '../core/network.ts';
 import type { Files, NetlinkSocket, Result } from '../host/host.ts';
 import { type Route, RTN_UNICAST } from '../netlink/route.ts';
 import { ADDR_GEN_MODE_NONE, IFF_UP, type InterfaceAddress, type Link } from '../netlink/rtnetlink.ts';
@@ -51,6 +51,8 @@ export interface RtnetlinkNetwork extends Network {
   guard(wanted: WantedNetwork): NetworkReport;
   /** Takes back what `guard` did. */
   unguard(stayClosed?: boolean): NetworkReport;
+  /** Without pushed routes into networks that this machine is in by other devices, and which those are. */
+  permit(wanted: WantedNetwork): { readonly wanted: WantedNetwork; readonly refused: readonly Prefix[] };
   /** Only what a device needs before somebody else gives it addresses: its MTU, and no address of its own making. */
   prepare(wanted: WantedNetwork): NetworkReport;
 }
@@ -106,6 +108,22 @@ class KernelNetwork implements RtnetlinkNetwork {
       if (run.failureCount === 0 && this.#state.addresses.length === 0) this.#forget(run);
     }
     return run.finish();
+  }
+
+  permit(wanted: WantedNetwork): { wanted: WantedNetwork; refused: readonly Prefix[] } {
+    const all = { wanted, refused: [] };
+    if (!wanted.routes.some(route => route.isPushed)) return all;
+    const run = new Run(this.#openNetlink);
+    const link = run.link(wanted.device);
+    const own = link && run.networksBeside(link.index);
+    run.finish();
+    if (own === undefined) return all;
+    const isTheirs = ({ isPushed, destination }: WantedRoute): boolean =>
+      isPushed === true && own.some(one => one.bits <= destination.bits && contains(one, destination.ip));
+    return {
+      wanted: { ...wanted, routes: wanted.routes.filter(route => !isTheirs(route)) },
+      refused: wanted.routes.filter(isTheirs).map(({ destination }) => destination),
+    };
   }
 
   prepare(wanted: WantedNetwork): NetworkReport {

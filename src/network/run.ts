@@ -2,7 +2,7 @@
 // One run over the kernel's network: typed requests, each of which either works or adds one line to the report.
 // What already is as asked counts as done and is no change.
 
-import { formatPrefix } from '../core/address.ts';
+import { formatPrefix, network, type Prefix } from '../core/address.ts';
 import type { NetlinkSocket, Result } from '../host/host.ts';
 import {
   decodeRoute,
@@ -32,7 +32,7 @@ import {
   type Link,
   widthOf,
 } from '../netlink/rtnetlink.ts';
-import { addressText, routeKey, sameHop } from './difference.ts';
+import { addressText, isLinkLocal6, routeKey, sameHop } from './difference.ts';
 import type { NetworkReport } from './network.ts';
 import { EEXIST, isGone, isProblem, type Problem, RouteRequests } from './requests.ts';
 
@@ -92,6 +92,17 @@ export class Run {
   /** undefined when they cannot be had, which is reported. */
   addresses(index: number): InterfaceAddress[] | undefined {
     return this.#reported('addresses', this.#dumpAddresses(index));
+  }
+
+  /** Networks that this machine is in by other devices; undefined when they cannot be had, which is reported. */
+  networksBeside(index: number): Prefix[] | undefined {
+    const networks = this.#requests.dump(encodeDumpAddresses(), message => {
+      const address = decodeAddress(message);
+      if (address === undefined || address.index === index || isLinkLocal6(address.local)) return undefined;
+      const { local: ip, bits } = address;
+      return bits < ip.length * 8 ? network({ ip, bits }) : undefined;
+    });
+    return this.#reported('addresses', networks);
   }
 
   addAddress(address: InterfaceAddress): boolean {

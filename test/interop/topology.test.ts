@@ -43,7 +43,11 @@ function topology(name: keyof typeof ADDRESS): Row {
 }
 
 /** A default gateway outside, and the tunnel told to take its place. */
-async function gatewayWorld(world: Parameters<Row['body']>[0], redirect = false) {
+async function gatewayWorld(
+  world: Parameters<Row['body']>[0],
+  redirect = false,
+  lines = ['push "redirect-gateway def1"'],
+) {
   const keys = await pki();
   const far = await world.namespace();
   const router = await world.namespace();
@@ -53,7 +57,6 @@ async function gatewayWorld(world: Parameters<Row['body']>[0], redirect = false)
   await far.ip(`route add default via ${outer.right4}`);
   await near.ip(`route add default via ${inner.left4}`);
   const before = await near.snapshot();
-  const lines = ['push "redirect-gateway def1"'];
   await startServer(world, far, keys, 'openvpn', {}, { lines });
   const options = redirect ? { options: { redirect_gateway: '1' } } : {};
   const start = () => startClient(world, inner, keys, 'quickjs', {}, { remote: outer.left4, ...options });
@@ -109,6 +112,33 @@ const pushing: Row = {
   },
 };
 
+const hijack: Row = {
+  title:
+    'routes into the own networks, to the gateway and to the server are not followed, larger ones are harmless',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const push = [
+      '10.99.1.0 255.255.255.0',
+      '10.99.1.1',
+      '10.99.1.128 255.255.255.128',
+      '10.99.0.1',
+      '10.99.0.0 255.255.0.0',
+    ];
+    const lines = push.map(route => `push "route ${route}"`);
+    const { near, before, start, gateway, remote } = await gatewayWorld(world, false, lines);
+    const client = start();
+    await reach(world, near, SERVER4);
+    for (const own of [gateway, '10.99.1.200', remote]) {
+      match(await show(near, 'route', 'get', own), /dev eth0 /);
+    }
+    match(await show(near, 'route', 'get', '10.99.7.7'), new RegExp(`dev ${client.device} `));
+    strictEqual(client.process.count(/not followed: in a network of another device/), 1);
+    strictEqual(client.process.count(/route 10\.99\.0\.1 not followed: it is the server itself/), 1);
+    strictEqual((await client.process.stop()).code, 0);
+    strictEqual(await near.snapshot(), before);
+  },
+};
+
 const crash: Row = {
   title: 'a client that was killed leaves nothing behind after its next run',
   runtimes: ['quickjs'],
@@ -132,5 +162,6 @@ table('what a stock server pushes', { atOnce: 5 }, [
   redirect,
   followed,
   pushing,
+  hijack,
   crash,
 ]);

@@ -283,13 +283,34 @@ describe('core/pull: addresses and routes', () => {
     const outside = (options: string, more: Partial<ClientOptions> = {}): string[] =>
       network(pushed(options, more)).outside.map(formatIp);
     deepEqual(outside('route 192.0.2.0 255.255.255.0'), ['192.0.2.1']);
-    deepEqual(outside('route 192.0.2.1'), ['192.0.2.1']);
     deepEqual(outside('route 192.0.0.0 192.0.0.0'), ['192.0.2.1']);
     // Half of everything is the default route by another name, and no more followed than that.
     deepEqual(outside('route 128.0.0.0 128.0.0.0'), []);
     deepEqual(outside('route 192.0.2.2'), []);
     deepEqual(outside('route 0.0.0.0 192.0.0.0'), []);
     deepEqual(outside('verb 3', { routes: [prefix('0.0.0.0/0')] }), ['192.0.2.1']);
+  });
+
+  it('a route to the server and nothing else would win against its way outside: not followed', () => {
+    for (const bench of [
+      pushed('route 192.0.2.1,route 10.7.0.0 255.255.0.0'),
+      pushed('route 10.7.0.0 255.255.0.0', { routes: [prefix('192.0.2.1/32')] }),
+    ]) {
+      deepEqual([routes(bench), network(bench).outside], [['10.7.0.0/16 0'], []]);
+      ok(bench.notices.some(({ text }) => text === 'route 192.0.2.1 not followed: it is the server itself'));
+    }
+    const covered = pushed('route 192.0.2.0 255.255.255.254,route 192.0.2.1');
+    deepEqual([routes(covered), network(covered).outside.map(formatIp)], [['192.0.2.0/31 0'], ['192.0.2.1']]);
+  });
+
+  it('what a server pushes is marked so, what the configuration says is not', () => {
+    const bench = pushed('route 10.7.0.0 255.255.0.0,route 10.60.0.0 255.255.0.0', {
+      routes: [prefix('10.60.0.0/16')],
+    });
+    deepEqual(
+      network(bench).routes.map(route => route.isPushed),
+      [undefined, true],
+    );
   });
 
   it('hundreds of routes, and no more', () => {

@@ -10,7 +10,7 @@ import {
   TunnelNetwork,
 } from '../../../src/network/netifd.ts';
 import { Run } from '../../../src/network/run.ts';
-import { expected, GUARDED, OTHER, WANTED, type World, world } from './world.ts';
+import { expected, GUARDED, OTHER, route, WANTED, type World, world } from './world.ts';
 
 type Notice = Record<string, unknown>;
 
@@ -136,6 +136,38 @@ describe('who applies the network', () => {
     other.settle();
     other.net.close();
     deepStrictEqual(other.kernel.snapshot(), before);
+  });
+
+  it('pushed routes into networks of other devices are for nobody, the own configuration is', () => {
+    const pushedRoute = (to: string) => ({ ...route(to, 0), isPushed: true });
+    const routes = [
+      ...['10.0.0.0/24', '10.0.0.128/25', '10.0.0.1/32', '2001:db8::/64', '2001:db8::77/128'].map(
+        pushedRoute,
+      ),
+      // These do not hide what is more exact.
+      ...['10.0.0.0/8', '10.0.1.0/24', '2001:db8::/32'].map(pushedRoute),
+      route('10.0.0.64/26', 0),
+    ];
+    const kept = ['10.0.0.0/8', '10.0.1.0/24', '10.0.0.64/26', '2001:db8::/32'];
+    const said =
+      'pushed route 10.0.0.0/24, 10.0.0.128/25, 10.0.0.1/32, 2001:db8::/64, 2001:db8::77/128 not followed: in a network of another device; `route` would insist';
+    for (const state of ['no interface', PENDING] as const) {
+      const { net, kernel, told, warnings, settle } = scene(state);
+      net.apply({ ...WANTED, routes });
+      settle();
+      net.apply({ ...WANTED, routes, mtu: 1300 });
+      settle();
+      deepStrictEqual(warnings, [said], 'once');
+      const last = told.at(-1) as { routes: { target: string }[]; routes6: { target: string }[] } | undefined;
+      const there =
+        last === undefined
+          ? kernel.snapshot().flatMap(line => /^(\S+) via 7 - metric/.exec(line)?.[1] ?? [])
+          : [...last.routes, ...last.routes6.slice(0, 1)].map(({ target }) => target);
+      deepStrictEqual(
+        there.sort(),
+        (last === undefined ? kept : kept.map(text => text.replace(/\/.*/, ''))).sort(),
+      );
+    }
   });
 
   it('from rtnetlink to netifd it stays closed, with the way to the server', () => {
