@@ -37,6 +37,24 @@ table('mode p2p', { atOnce: 5 }, [
     worksRow(ends, { mode: 'p2p', cipher: 'CHACHA20-POLY1305', wrap: 'tls-crypt', tls: '1.2', family: 6 }),
     worksRow(ends, { mode: 'p2p', cipher: 'AES-128-GCM', wrap: 'tls-auth', family: 4, transport: 'tcp' }),
   ]),
+  worksRow({ server: 'asan', client: 'mbedtls' }, { ...P2P, cipher: 'AES-256-GCM', family: 4 }),
+  worksRow(
+    { server: 'mbedtls', client: 'openvpn' },
+    { ...P2P, cipher: 'AES-256-GCM', family: 4, tls: '1.3' },
+  ),
+  worksRow(
+    { server: 'openvpn', client: 'asan' },
+    { ...P2P, cipher: 'AES-192-GCM', family: 6, transport: 'tcp' },
+  ),
+  {
+    title: 'the js plane at both ends',
+    runtimes: ['quickjs'],
+    body: async world => {
+      const js: Extra = { options: { data_plane: 'js' } };
+      const { wire } = await up(world, OURS_OURS, P2P, { server: js, client: js });
+      await pingAll(wire.right, SERVER_ADDRESSES);
+    },
+  },
 ]);
 
 const EVERY_FIVE: Extra = { options: { reneg_sec: '5' }, lines: ['reneg-sec 5 5'] };
