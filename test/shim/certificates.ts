@@ -23,11 +23,11 @@ function identity(name: string): Identity {
 }
 
 /** A self-signed authority on P-256. */
-export function makeAuthority(name: string): Identity {
+export function makeAuthority(name: string, days = 30): Identity {
   const base = path(name);
   openssl('ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', `${base}.key`);
   openssl(
-    ...['req', '-x509', '-new', '-key', `${base}.key`, '-days', '30', '-subj', `/CN=${name}`],
+    ...['req', '-x509', '-new', '-key', `${base}.key`, '-days', String(days), '-subj', `/CN=${name}`],
     ...['-addext', 'keyUsage=critical,keyCertSign,cRLSign', '-out', `${base}.crt`],
   );
   return identity(name);

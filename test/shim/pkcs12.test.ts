@@ -27,7 +27,7 @@ describe('PKCS #12', () => {
   const bundle = (name: string): string => temporary(`${name}.p12`);
 
   before(() => {
-    authority = makeAuthority('p12-authority');
+    authority = makeAuthority('p12-authority', 60);
     leaf = makeLeaf('p12-client', { authority: 'p12-authority', usage: 'clientAuth', days: 60 });
     makeLeaf('p12-short', { authority: 'p12-authority', usage: 'clientAuth' });
     for (const [name, words] of Object.entries(BUNDLES)) {
