@@ -4,7 +4,7 @@
 import { formatPrefix, overlaps } from '../core/address.ts';
 import { type Failure, type Host, isFailure, type KeyKind } from '../host/host.ts';
 import type { Refusal } from '../pki/authority.ts';
-import { formatProblem, readConfig } from '../uci/config.ts';
+import { readConfig } from '../uci/config.ts';
 import { parse } from '../uci/parse.ts';
 import { byteString } from '../uci/text.ts';
 import { addList, addSection, findSection, setOption, write } from '../uci/write.ts';
@@ -106,7 +106,10 @@ function firewallWith(host: Host, path: string, name: string, wish: ServerWish):
 function ruleAgainst(host: Host, path: string, text: string, name: string): string | undefined {
   const config = readConfig(path, byteArray(text), { hasAesInstructions: host.hasAesInstructions });
   const wrong = config.problems.find(problem => problem.severity === 'error' && problem.section === name);
-  if (wrong !== undefined) return formatProblem({ ...wrong, file: 'the new server', line: 0 });
+  if (wrong !== undefined) {
+    // A form has no lines and one server: as a sentence.
+    return [wrong.option, wrong.value, wrong.rule].filter(part => part !== undefined).join(' ');
+  }
   const own = config.servers.find(server => server.name === name)?.address ?? [];
   for (const { name: other, address, pushRoute } of config.servers) {
     const taken = [...pushRoute, ...(other === name ? [] : address)];

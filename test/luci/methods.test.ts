@@ -243,6 +243,34 @@ describe('methods behind the web pages', () => {
     refusals([['hash_password', { password: '' }, /empty password/]], made);
   });
 
+  it('saves no server whose subnet, port or device is taken, and says by whom', () => {
+    const made = home('clash');
+    const second = (options: Json): unknown => {
+      const files = { ca: '/x/ca', cert: '/x/cert', key: '/x/key' };
+      const text = Object.entries(files).map(([name, path]) => `\toption ${name} '${path}'\n`);
+      fs.writeFileSync(`${made.config}/ovpnd`, `${before}\nconfig server 'other'\n${text.join('')}`);
+      const sound = { address: ['10.9.0.1/24'], port: '1195', enabled: '1' };
+      return { changes: [{ type: 'server', name: 'other', options: { ...sound, ...options } }] };
+    };
+    const before = made.text();
+    const rulesOf = (options: Json): string[] =>
+      (made.call('save', second(options)).problems as Json[])
+        .filter(({ severity, option }) => severity === 'error' && !/^(?:ca|cert|key)$/.test(String(option)))
+        .map(({ section, option, rule }) => `${section} ${option} ${rule}`);
+    assert.deepEqual(rulesOf({ address: ['10.8.0.129/25'] }), [
+      "other address overlaps 10.8.0.1/24 of server 'home'",
+    ]);
+    assert.deepEqual(rulesOf({ port: '1194' }), [
+      "other port server 'home' listens on the same address and port 1194",
+    ]);
+    assert.deepEqual(rulesOf({ device: 'ov-home' }), [
+      "other device the interface ov-home is that of 'home'",
+    ]);
+    assert.deepEqual(rulesOf({}), []);
+    assert.deepEqual(rulesOf({ address: ['10.8.0.1/24'], enabled: '0' }), []);
+    assert.doesNotMatch(made.text(), /10\.9\.0\.1|1195/);
+  });
+
   it('imports a profile whose files are inside, and none that names files', () => {
     const made = home('import');
     const { profile } = made.call('export', { tunnel: 'home', peer: 'phone', remote: 'vpn.example' });

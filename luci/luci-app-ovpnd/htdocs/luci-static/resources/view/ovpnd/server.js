@@ -58,8 +58,12 @@ function showProfile(peer, profile, uqr, done) {
 }
 
 function keyKinds({ key_kinds }) {
-	const labels = { ec: _('EC P-256 (every app can use them)'), ed25519: _('Ed25519 (not every app can use them)') };
+	const labels = { ec: 'EC P-256', ed25519: 'Ed25519' };
 	return ovpnd.select(key_kinds.map((kind) => [ kind, labels[kind] ]), 'ec', 'kind');
+}
+
+function kindHelp({ key_kinds }) {
+	return key_kinds.includes('ed25519') ? _('Every app can use EC P-256; Ed25519 not every one.') : _('The TLS library of this ovpnd has no Ed25519 keys.');
 }
 
 class ServerCard {
@@ -90,7 +94,7 @@ class ServerCard {
 	}
 
 	initForm() {
-		const kind = ovpnd.field(_('Keys'), keyKinds(this.proposal), '');
+		const kind = ovpnd.field(_('Keys'), keyKinds(this.proposal), kindHelp(this.proposal));
 		return [
 			el('p', {}, _('This server has no certificate authority of its own: without one no client can be added here.')), kind.row,
 			ovpnd.button(_('Make a certificate authority'), 'cbi-button-action', () =>
@@ -171,7 +175,7 @@ function wizard(proposal, done) {
 		address6: ovpnd.field(_('IPv6 inside the tunnel'), ovpnd.input({ 'value': proposal.address6, 'name': 'address6', 'placeholder': 'fd00:1234:5678::1/64' }), _('The same for IPv6: a private subnet with a random number. Empty: no IPv6.')),
 		port: ovpnd.field(_('Port'), ovpnd.input({ 'value': proposal.port, 'name': 'port', 'inputmode': 'numeric' }), ''),
 		proto: ovpnd.field(_('Transport'), ovpnd.select([ [ 'udp', _('UDP (fast)') ], [ 'both', _('UDP, and TCP where UDP is blocked') ], [ 'tcp', _('TCP only') ] ], 'udp', 'proto'), ''),
-		kind: ovpnd.field(_('Keys'), keyKinds(proposal), proposal.key_kinds.includes('ed25519') ? '' : _('The TLS library of this ovpnd has no Ed25519 keys.')),
+		kind: ovpnd.field(_('Keys'), keyKinds(proposal), kindHelp(proposal)),
 		networks: ovpnd.field(_('Local networks'), ovpnd.input({ 'value': proposal.lan_network, 'name': 'networks', 'placeholder': '192.168.1.0/24' }), _('Networks behind this router that clients reach, with blanks between them.')),
 		dns: ovpnd.field(_('Name servers for clients'), ovpnd.input({ 'value': proposal.lan_address, 'name': 'dns', 'placeholder': '192.168.1.1' }), _('Addresses with blanks between them. The router itself knows the names of your network.'))
 	};
