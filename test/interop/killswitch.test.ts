@@ -6,10 +6,11 @@ import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Namespace, Wire } from './harness/namespace.ts';
-import { ping, reach } from './harness/ping.ts';
+import { type Options, writeUci } from './harness/ovpnd.ts';
+import { ping, reach, SteadyPing } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
 import { type Row, table } from './harness/rows.ts';
-import { type End, type Extra, startClient, startServer } from './harness/tunnel.ts';
+import { clientSections, type End, type Extra, startClient, startServer } from './harness/tunnel.ts';
 import { PATIENCE_MS } from './harness/wait.ts';
 import { startNames, Witness } from './harness/witness.ts';
 import type { World } from './harness/world.ts';
@@ -18,7 +19,7 @@ import type { World } from './harness/world.ts';
 const FAR4 = '192.0.2.1';
 const FAR6 = '2001:db8:9::1';
 const NAME_SERVER = '192.0.2.53';
-const CLOSED: Extra = { options: { redirect_gateway: '1', kill_switch: '1', connect_retry: '1 2' } };
+const CLOSED = { options: { redirect_gateway: '1', kill_switch: '1', connect_retry: '1 2' } } satisfies Extra;
 const QUICK = 'keepalive 1 4';
 
 interface Scene {
@@ -173,6 +174,45 @@ const named: Row = {
   },
 };
 
+const reloaded: Row = {
+  title: 'a reload that restarts the tunnel opens nothing, one that switches it off does',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const made = await scene(world);
+    const { router, near, outer } = made;
+    const keys = await pki();
+    await server(world, made, 'openvpn');
+    const { ovpnd, process } = startClient(world, outer, keys, 'quickjs', {}, CLOSED);
+    await blocked(world, made);
+    const witness = await Witness.start(world, outer);
+    await reach(world, near, FAR4);
+    const reload = async (options: Options) => {
+      const sections = clientSections(keys, {}, outer.left4, 0, {
+        options: { ...CLOSED.options, ...options },
+      });
+      writeUci(ovpnd!.dir, sections);
+      strictEqual((await ovpnd!.ask('reload', 'office')).code, 0);
+    };
+    const steady = await SteadyPing.start(near, FAR4, { intervalS: 0.005 });
+    await reload({ tun_mtu: '1400' });
+    await process.line(/office: info: restarting/);
+    await world.until('it is back', PATIENCE_MS, () => process.count(/office: info: connected/) === 2);
+    await steady.stop();
+    deepStrictEqual((await witness.stop()).clear, 0);
+    await reload({ tun_mtu: '1400', kill_switch: '0' });
+    await world.until(
+      'it is open',
+      PATIENCE_MS,
+      async () => !/unreachable/.test(await router.ip('route show')),
+    );
+    ok(!/unreachable/.test(await router.run(['ip', '-6', 'route', 'show'])));
+    strictEqual((await ovpnd!.status()).kill_switch, undefined);
+    await reload({ enabled: '0' });
+    await process.ended();
+    strictEqual(await router.snapshot(), made.before);
+  },
+};
+
 const given: Row = {
   title: 'what a killed client keeps closed is opened by unblock, and by nothing else while one runs',
   runtimes: ['quickjs'],
@@ -193,4 +233,4 @@ const given: Row = {
   },
 };
 
-table('kill switch', { atOnce: 4 }, [everything('openvpn'), everything('quickjs'), named, given]);
+table('kill switch', { atOnce: 4 }, [everything('openvpn'), everything('quickjs'), named, reloaded, given]);

@@ -82,8 +82,11 @@ export class Namespace {
       'rule show',
     ];
     const parts = await Promise.all(words.map(text => run(['ip', '-n', this.name, ...text.split(' ')])));
-    // Counters and timers move by themselves.
-    return parts.join('\n').replace(/ (expires|valid_lft|preferred_lft) \S+/g, '');
+    // Counters and timers move by themselves; ip says so when a namespace of another row has just gone.
+    return parts
+      .join('\n')
+      .replace(/^Error: Peer netns reference is invalid\.\n/gm, '')
+      .replace(/ (expires|valid_lft|preferred_lft) \S+/g, '');
   }
 }
 
