@@ -301,10 +301,12 @@ export const OPTIONS: readonly OptionRow[] = [
     option('username', text(128), 'User name to log in with.', { secret: true }),
     option('password', text(128), 'Password to log in with.', { secret: true }),
     option('auth_user_pass', PATH, 'File with user name and password, a line each.', SECRET_FILE),
-    option('route_nopull', BOOL, 'Whether routes and name servers of the server are ignored.', {
+    option('route_nopull', BOOL, 'Whether routes of the server are ignored.', {
       default: '0',
     }),
-    option('pull_dns', BOOL, 'Whether name servers of the server are used.', { default: '0' }),
+    option('pull_dns', BOOL, 'Whether name servers of the server are used; netifd does that.', {
+      default: '0',
+    }),
     option('redirect_gateway', BOOL, 'Whether all traffic goes through the tunnel.', { default: '0' }),
   ),
   ...group(
