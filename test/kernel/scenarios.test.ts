@@ -104,6 +104,50 @@ function fwmark(client: Kind): Row {
   };
 }
 
+function told(client: Kind): Row {
+  return {
+    title: `${NAMES[K]} server, ${NAMES[client]} client: a changed push_route is told to who is connected`,
+    body: async scene => {
+      const options = { push_route: ['198.51.100.0/24'] };
+      const {
+        wire,
+        server,
+        client: end,
+      } = await up(scene, { server: K, client }, {}, { server: { options } });
+      // OpenVPN makes its device anew.
+      const routes = () => wire.right.ip(`route show dev ${end.device}`).catch(() => '');
+      await scene.until('its route is there', 20_000, async () =>
+        (await routes()).includes('198.51.100.0/24'),
+      );
+      const { ovpnd } = server;
+      await wire.left.sh(`sed -i s/198.51.100.0/203.0.113.0/ ${ovpnd!.dir}/ovpnd`);
+      strictEqual((await ovpnd!.ask('reload', 'home')).code, 0);
+      await scene.until('its route is new', 20_000, async () => (await routes()).includes('203.0.113.0/24'));
+      ok(!(await routes()).includes('198.51.100'));
+      await reach(scene, wire.right, SERVER4);
+      strictEqual((await ovpnd!.status()).peers.length, 1);
+      strictEqual(server.process.lines.filter(line => / connected from /.test(line)).length, 1);
+    },
+  };
+}
+
+const closed: Row = {
+  title: `${NAMES[K]} client with a kill switch: killed, it leaves nothing open`,
+  body: async scene => {
+    const options = { redirect_gateway: '1', kill_switch: '1' };
+    const extra = { client: { options, clean: false } };
+    const { wire, client } = await up(scene, { server: 'plain', client: K }, {}, extra);
+    await wire.right.ip(`route add default via ${wire.left4}`);
+    const way = () => wire.right.ip('route get 192.0.2.1').catch((error: Error) => error.message);
+    match(await way(), new RegExp(`dev ${client.device} `));
+    await client.process.kill();
+    const left = await way();
+    ok(/unreachable/i.test(left) || left.includes(`dev ${client.device} `), left);
+    strictEqual((await client.ovpnd!.ask('unblock', 'office')).code, 0);
+    match(await way(), /dev eth/);
+  },
+};
+
 table('scenarios', 2, [
   lan('dco'),
   lan(K),
@@ -113,4 +157,6 @@ table('scenarios', 2, [
   largeMtu('dco', 1500, 1500),
   largeMtu('plain', 8900, 9000),
   fwmark('dco'),
+  told(K),
+  closed,
 ]);

@@ -62,14 +62,17 @@ export const DCO_USED = /^DCO device \S+ opened/;
 /** One ovpnd process with a folder of its own for configuration and run-time files. */
 export class Ovpnd {
   readonly tunnel: string;
+  /** Of its configuration, in the guest. */
+  readonly dir: string;
   readonly process: GuestProcess;
   private readonly namespace: Namespace;
   private readonly runDir: string;
 
-  private constructor(namespace: Namespace, tunnel: string, runDir: string, process: GuestProcess) {
+  private constructor(namespace: Namespace, tunnel: string, dir: string, process: GuestProcess) {
     this.namespace = namespace;
     this.tunnel = tunnel;
-    this.runDir = runDir;
+    this.dir = dir;
+    this.runDir = `${dir}/run`;
     this.process = process;
   }
 
@@ -81,7 +84,7 @@ export class Ovpnd {
     const words = [...(extra.before ?? []), 'ovpnd', 'run', tunnel, '-c', dir, '-r', runDir];
     const name = `ovpnd ${tunnel} in ${namespace.name}`;
     const process = scene.spawn(name, namespace, words, { clean: extra.clean ?? true });
-    return new Ovpnd(namespace, tunnel, runDir, process);
+    return new Ovpnd(namespace, tunnel, dir, process);
   }
 
   get device(): string {
@@ -175,7 +178,7 @@ export async function startServer(
 }
 
 export async function listening(scene: Scene, namespace: Namespace): Promise<void> {
-  await scene.until(`a server listens in ${namespace.name}`, 20_000, async () =>
+  await scene.until(`a server listens in ${namespace.name}`, 60_000, async () =>
     (await namespace.run(['ss', '-Hlun', 'sport', '=', ':1194'])).includes(':1194'),
   );
 }
