@@ -113,6 +113,8 @@ describe('logins', () => {
     world.refused('nobody', 'hunter2', /'nobody': wrong user name or password/);
     world.refused('bob', 'hunter2', /is disabled/);
     world.refused('bob', 'wrong!', /wrong user/);
+    // Longer than crypt(3) takes: there is no hash to compare.
+    world.refused('anna', 'x'.repeat(600), /wrong user/, Uint8Array.of(192, 0, 2, 3));
     const elsewhere = Uint8Array.of(192, 0, 2, 2);
     world.refused('a\nb', 'hunter2', /^user 'a\\x0ab': wrong/, elsewhere);
   });
@@ -136,7 +138,21 @@ describe('logins', () => {
     other.refused('carol@x', challenge('hunter2', '000000'), /wrong one-time code/);
     other.refused('carol@x', challenge('hunter2', code(5)), /wrong one-time code/);
     other.refused('carol@x', challenge('wrong', code()), /wrong user name/);
-    other.refused('carol@x', 'SCRV1:*:*', /wrong user name/);
+    const from = (last: number) => Uint8Array.of(203, 0, 113, last);
+    for (const step of [-2, 2]) {
+      const late = new World();
+      late.wall = world.wall;
+      late.refused('carol@x', `hunter2${code(step)}`, /wrong one-time code/);
+    }
+    // Clocks differ.
+    for (const step of [-1, 1]) {
+      const near = new World();
+      near.wall = world.wall;
+      strictEqual(near.ask('carol@x', `hunter2${code(step)}`), undefined);
+    }
+    const half = Buffer.from('hunter2').toString('base64');
+    for (const [i, text] of ['*:*', `${half}:*`, '*:MTIz', half, `${half}:A`].entries())
+      new World().refused('carol@x', `SCRV1:${text}`, /wrong user name/, from(i));
     strictEqual(other.ask('anna', challenge('hunter2', '')), undefined);
   });
 

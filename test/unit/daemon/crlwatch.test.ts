@@ -81,7 +81,7 @@ describe('daemon/crlwatch', () => {
 
   it('a file that did not change is not read; without an option nothing is looked at', () => {
     const world = new World();
-    for (let i = 0; i < 50; i++) world.look('none');
+    for (let i = 0; i < 50; i++) strictEqual(world.look('none'), false);
     strictEqual(world.stats, 0);
     for (let i = 0; i < 50; i++) world.look();
     deepStrictEqual([world.stats, world.reads], [50, 1]);
