@@ -90,6 +90,20 @@ describe('core/server: goodbyes', () => {
     equal(bench.state.peers.size, 0);
   });
 
+  it('that could be said late only has its time to arrive, too', () => {
+    const { bench, hand } = up();
+    renegotiate(hand.session, bench.now);
+    oneWay(bench, hand);
+    throwOut(bench);
+    bench.pass(2500, () => void bench.takeSent());
+    go(bench, hand, CLOSE_DELAY_S * 1000 - 2600);
+    equal(RESTARTS(hand), 1);
+    bench.pass(1000);
+    equal(bench.state.peers.size, 1);
+    bench.pass(CLOSE_DELAY_S * 1000);
+    equal(bench.state.peers.size, 0);
+  });
+
   it('nobody stays by renegotiating: after twice the delay it is gone', () => {
     const { bench, hand } = up();
     renegotiate(hand.session, bench.now);
@@ -114,6 +128,19 @@ describe('core/server: goodbyes', () => {
     go(bench, hand, 900);
     equal(RESTARTS(hand), 1);
     ok(bench.isOver);
+    // All of ours is acknowledged, and the client's next packet is on its way.
+    const slow = up();
+    slow.bench.step({ kind: 'command', command: 'renegotiate', peer: 'alice' });
+    for (const { bytes } of slow.bench.takeSent()) slow.hand.receive(bytes, slow.bench.now);
+    const [reset, ...rest] = slow.hand.flush(slow.bench.now);
+    slow.bench.step({ kind: 'datagram', path: slow.hand.path, bytes: reset! });
+    for (const { bytes } of slow.bench.takeSent()) slow.hand.receive(bytes, slow.bench.now);
+    rest.push(...slow.hand.flush(slow.bench.now));
+    slow.bench.step({ kind: 'shutdown' });
+    equal(slow.bench.isOver, false);
+    for (const bytes of rest) slow.bench.step({ kind: 'datagram', path: slow.hand.path, bytes });
+    go(slow.bench, slow.hand, 900);
+    equal(RESTARTS(slow.hand), 1);
     const deaf = up();
     renegotiate(deaf.hand.session, deaf.bench.now);
     oneWay(deaf.bench, deaf.hand);

@@ -237,6 +237,7 @@ describe('core/server: renegotiation', () => {
     rekey(bench, hand);
     equal(bench.lastText(), 'alice (198.51.100.1:40000) disconnected: certificate changed at renegotiation');
     equal(bench.plane.peers.size, 0);
+    equal(hand.texts.at(-1), 'AUTH_FAILED');
   });
 
   it('so is no usable key', () => {
