@@ -30,6 +30,7 @@ import { applyUpdate } from './pushupdate.ts';
 import { beginLimits } from './sessionlimits.ts';
 import { agreeDynamicWrap } from './sessionpacket.ts';
 import { printable } from './text.ts';
+import { isTooWide } from './values.ts';
 
 /** Takes one part of a push reply; undefined when all is well so far, else why the connection cannot be used. */
 export function onPushReply(state: ClientState, text: string, now: number, out: Outbox): string | undefined {
@@ -244,7 +245,7 @@ function wantedNetwork(
     const what = `route ${formatPrefix(destination)}`;
     const has4 = addresses.some(own => own.address.ip.length === destination.ip.length);
     if (route.gateway === 'net_gateway') ignore(what, 'a way around the tunnel is not supported yet');
-    else if (destination.bits <= 1 && !isRedirected)
+    else if (isTooWide(destination) && !isRedirected)
       ignore(what, 'it takes the default route, and redirect_gateway is off');
     else if (isLocalOnly(destination)) ignore(what, 'not a network that can lie behind a tunnel');
     else if (!has4)

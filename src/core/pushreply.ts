@@ -8,7 +8,7 @@ import { type Drop, drop } from './drop.ts';
 import { PUSH_OPTIONS_MAX, PUSH_PARTS_MAX } from './limits.ts';
 import { type DnsDraft, finishDns, newDnsDraft } from './pushdns.ts';
 import { READERS, UNUSED } from './pushvalues.ts';
-import { isHost } from './values.ts';
+import { isHost, isTooWide } from './values.ts';
 import { tokenise } from './words.ts';
 
 export type Topology = 'net30' | 'p2p' | 'subnet';
@@ -178,7 +178,9 @@ function resolveAddress(words: readonly string[], topology: Topology): PushedAdd
   if (local?.length !== 4 || !isHost(local)) return 'the first word is no IPv4 host address';
   if (topology === 'subnet') {
     const bits = maskBits(second);
-    return bits === undefined || bits === 0 ? 'the second word is no netmask' : { local, bits };
+    return bits === undefined || isTooWide({ ip: local, bits })
+      ? 'the second word is no netmask of a tunnel'
+      : { local, bits };
   }
   const remote = parseIp(second);
   if (remote?.length !== 4) return 'the second word is no IPv4 address';

@@ -20,6 +20,17 @@ export function isUnroutable(prefix: Prefix): boolean {
   return UNROUTABLE.some(range => range.bits <= prefix.bits && contains(range, prefix.ip));
 }
 
+const PRIVATE6 = parsePrefix('fc00::/7')!;
+
+/**
+ * Whether a network is more than anybody has behind a tunnel: a few of these are the default route by another name,
+ * such as halves and quarters of everything, or 2000::/3.
+ */
+export function isTooWide({ ip, bits }: Prefix): boolean {
+  if (ip.length === 4) return bits < 8;
+  return bits < 16 && !(bits >= PRIVATE6.bits && contains(PRIVATE6, ip));
+}
+
 /** Whether an address can belong to a host at the other end of a tunnel. */
 export function isHost(ip: Ip): boolean {
   return !isUnroutable({ ip, bits: ip.length * 8 });

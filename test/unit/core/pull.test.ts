@@ -239,6 +239,19 @@ describe('core/pull: addresses and routes', () => {
     ]);
   });
 
+  it('the default route by another name is not followed, what is private or as wide as anybody has is', () => {
+    const own6 = 'ifconfig-ipv6 fd42::2/64 fd42::1';
+    const parts = ['0.0.0.0 192.0.0.0', '64.0.0.0 192.0.0.0', '128.0.0.0 128.0.0.0', '16.0.0.0 254.0.0.0'];
+    const wide = [
+      ...parts.map(text => `route ${text}`),
+      ...['2000::/3', '2000::/4', '::/3', '2000::/15', '8000::/1'].map(text => `route-ipv6 ${text}`),
+    ].join(',');
+    deepEqual(routes(pushed(`${own6},${wide}`)), []);
+    const good = 'route 10.0.0.0 255.0.0.0,route-ipv6 fc00::/7,route-ipv6 fd00::/8,route-ipv6 2a00::/16';
+    deepEqual(routes(pushed(`${own6},${good}`)), ['10.0.0.0/8 0', 'fc00::/7 0', 'fd00::/8 0', '2a00::/16 0']);
+    equal(routes(pushed(`${own6},${wide}`, { redirectGateway: true })).length > 10, true);
+  });
+
   it('redirect_gateway: every family the tunnel has, the server outside, whatever is pushed', () => {
     const four = ['0.0.0.0/1 0', '128.0.0.0/1 0'];
     const six = ['::/3 0', '2000::/4 0', '3000::/4 0', 'fc00::/7 0'];
@@ -283,8 +296,9 @@ describe('core/pull: addresses and routes', () => {
     const outside = (options: string, more: Partial<ClientOptions> = {}): string[] =>
       network(pushed(options, more)).outside.map(formatIp);
     deepEqual(outside('route 192.0.2.0 255.255.255.0'), ['192.0.2.1']);
-    deepEqual(outside('route 192.0.0.0 192.0.0.0'), ['192.0.2.1']);
-    // Half of everything is the default route by another name, and no more followed than that.
+    deepEqual(outside('route 192.0.0.0 255.0.0.0'), ['192.0.2.1']);
+    // Halves and quarters of everything are the default route by another name, and no more followed than that.
+    deepEqual(outside('route 192.0.0.0 192.0.0.0'), []);
     deepEqual(outside('route 128.0.0.0 128.0.0.0'), []);
     deepEqual(outside('route 192.0.2.2'), []);
     deepEqual(outside('route 0.0.0.0 192.0.0.0'), []);

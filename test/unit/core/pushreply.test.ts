@@ -94,7 +94,10 @@ describe('core/pushreply: addresses', () => {
       ok(refused('topology subnet', `ifconfig ${ip} 255.255.255.0`));
       ok(refused(`ifconfig ${ip} 10.8.0.1`));
     }
-    ok(refused('topology subnet', 'ifconfig 10.8.0.2 0.0.0.0'));
+    // The route to the own network would be the default route by another name.
+    for (const mask of ['0.0.0.0', '128.0.0.0', '254.0.0.0'])
+      ok(refused('topology subnet', `ifconfig 10.8.0.2 ${mask}`));
+    equal(taken('topology subnet', 'ifconfig 10.8.0.2 255.0.0.0').address!.bits, 8);
     match(refused('ifconfig 10.8.0.2 255.255.255.0'), /no address of the other end/);
     ok(refused('topology ring'));
     equal(parsePush(['ifconfig x y']).address, undefined);
