@@ -77,7 +77,7 @@ const NO_PUSH = 'has no place in mode p2p: nothing is pushed';
 const NO_LOGIN = 'has no place in mode p2p: the peer shows a certificate';
 const NOT_IN_P2P: Readonly<Record<'server' | 'client', readonly (readonly [string, string])[]>> = {
   server: [
-    ...each('client_to_client duplicate_cn max_clients block_lan', ONE_PEER),
+    ...each('client_to_client duplicate_cn max_clients', ONE_PEER),
     ...each('push_route push_dns push_domain push_option redirect_gateway', NO_PUSH),
     ...each('auth auth_method verify_client_cert', NO_LOGIN),
   ],

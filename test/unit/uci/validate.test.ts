@@ -412,7 +412,7 @@ describe('mode p2p', () => {
         ['a'],
       );
     }
-    check(`${server}option max_clients 128\noption auth none\n`, []);
+    check(`${server}option max_clients 128\noption auth none\noption block_lan 1\n`, []);
     check(
       `${client}option pull_dns 1\n`,
       ["f:9: client 'c': option pull_dns '1': has no place in mode p2p: nothing is pushed"],
