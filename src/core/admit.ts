@@ -13,6 +13,7 @@ import {
   IV_PROTO_CC_EXIT,
   IV_PROTO_DATA_V2,
   IV_PROTO_DYN_TLS_CRYPT,
+  IV_PROTO_EPOCH,
   IV_PROTO_PUSH_UPDATE,
   IV_PROTO_REQUEST_PUSH,
   IV_PROTO_TLS_EKM,
@@ -107,7 +108,7 @@ export function admit(
     peer: {
       peerId,
       path,
-      format: choice.format,
+      format: choice.packets,
       routes,
       keepalive,
       ...(vpnIp4 && { vpnIp4 }),
@@ -115,8 +116,8 @@ export function admit(
     },
   });
   const deferMs = deferralMs(options.handWindowS, options.renegS);
-  const { cipher, derivation } = choice;
-  const keys = installFirst(peer.session, { peerId, cipher, derivation, deferMs }, out.plane);
+  const { cipher, derivation, format } = choice;
+  const keys = installFirst(peer.session, { peerId, cipher, derivation, format, deferMs }, out.plane);
   if (keys === undefined) {
     out.plane.pop();
     for (const ip of vpnIps) for (const pool of state.pools) releaseAddress(pool, ip);
@@ -190,6 +191,8 @@ function choose(state: ServerState, key: KeyState, peerId: number): Choice | Ref
   const flags = has(IV_PROTO_CC_EXIT) ? ['cc-exit'] : [];
   if (flags.length > 0 && ekm) flags.push('tls-ekm');
   if (flags.length > 0 && has(IV_PROTO_DYN_TLS_CRYPT)) flags.push('dyn-tls-crypt');
+  const epoch = flags.length > 0 && isV2 && has(IV_PROTO_EPOCH) && options.capabilities.epoch;
+  if (epoch) flags.push('aead-epoch');
   if (flags.length > 0) lines.push(`protocol-flags ${flags.join(' ')}`);
   else if (ekm) lines.push('key-derivation tls-ekm');
   if (info.has('IV_MTU')) lines.push(`tun-mtu ${options.tunMtu}`);
@@ -200,7 +203,8 @@ function choose(state: ServerState, key: KeyState, peerId: number): Choice | Ref
     ccExit: flags.includes('cc-exit'),
     options: lines,
     dynamicWrap: flags.includes('dyn-tls-crypt'),
-    format: isV2 ? 'v2' : 'v1',
+    packets: isV2 ? 'v2' : 'v1',
+    format: epoch ? 'aead-epoch' : 'aead',
     pushNow: has(IV_PROTO_REQUEST_PUSH),
     takesUpdates: has(IV_PROTO_PUSH_UPDATE),
   };

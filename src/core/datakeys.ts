@@ -5,9 +5,9 @@
 
 import type { CipherName } from './crypto.ts';
 import { earlier } from './event.ts';
-import { EXPORTER_DATA_KEYS, prfKeys, splitKeys, wipe } from './keys.ts';
+import { EXPORTER_DATA_KEYS, prfKeys, splitEpochKeys, splitKeys, wipe } from './keys.ts';
 import { SWITCH_GRACE_MS, TRANSITION_WINDOW_S } from './limits.ts';
-import type { PlaneCommand } from './plane.ts';
+import type { DataFormat, KeyMaterial, PlaneCommand } from './plane.ts';
 import type { KeyState, Session } from './session.ts';
 
 /** How keys come from a TLS session; agreed once per session by the push reply. */
@@ -26,6 +26,8 @@ export interface DataKeys {
   readonly peerId: number;
   readonly cipher: CipherName;
   readonly derivation: KeyDerivation;
+  /** Agreed like the derivation, for all keys of a session. */
+  readonly format: DataFormat;
   /** Switch at most this long after the start of a negotiation: min(hand-window, reneg-sec / 2). */
   readonly deferMs: number;
   primary: DataKey;
@@ -37,9 +39,8 @@ export interface DataKeys {
 function derive(
   session: Session,
   key: KeyState,
-  cipher: CipherName,
-  derivation: KeyDerivation,
-): ReturnType<typeof splitKeys> {
+  { cipher, derivation, format }: Pick<DataKeys, 'cipher' | 'derivation' | 'format'>,
+): KeyMaterial | undefined {
   const isClient = session.options.role === 'client';
   const remote = key.remote?.source;
   if (remote === undefined || session.remoteSid === undefined) return undefined;
@@ -53,7 +54,9 @@ function derive(
           isClient ? session.localSid : session.remoteSid,
           isClient ? session.remoteSid : session.localSid,
         );
-  const directions = splitKeys(material, session.options.role, cipher);
+  const { role } = session.options;
+  const directions =
+    format === 'aead-epoch' ? splitEpochKeys(material, role) : splitKeys(material, role, cipher);
   wipe(material);
   // A server's first key is derived before its own message is written (see admit.ts).
   if (key.introduced) wipeSources(key);
@@ -74,11 +77,11 @@ export function deferralMs(handWindowS: number, renegS: number): number {
 /** The first key of a session, into the primary slot. undefined: no usable key material. */
 export function installFirst(
   session: Session,
-  chosen: Pick<DataKeys, 'peerId' | 'cipher' | 'derivation' | 'deferMs'>,
+  chosen: Pick<DataKeys, 'peerId' | 'cipher' | 'derivation' | 'format' | 'deferMs'>,
   commands: PlaneCommand[],
 ): DataKeys | undefined {
   const key = session.current;
-  const directions = derive(session, key, chosen.cipher, chosen.derivation);
+  const directions = derive(session, key, chosen);
   if (directions === undefined) return undefined;
   const { peerId, cipher } = chosen;
   commands.push({ op: 'addKey', key: { peerId, slot: 'primary', keyId: key.keyId, cipher, ...directions } });
@@ -100,7 +103,7 @@ export function installNext(
   now: number,
 ): boolean {
   const key = session.current;
-  const directions = derive(session, key, keys.cipher, keys.derivation);
+  const directions = derive(session, key, keys);
   if (directions === undefined) return false;
   // A new negotiation before the last one's switch: the peer is about to forget the primary key.
   if (keys.secondary !== undefined && keys.secondary.startedAt > keys.primary.startedAt)

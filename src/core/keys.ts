@@ -5,7 +5,13 @@
 import { concat, encodeUtf8, fromHex, toHex } from './bytes.ts';
 import { CIPHER_KEY_LENGTH, type CipherName, type Crypto, type HashName, type Random } from './crypto.ts';
 import type { KeySource } from './keymethod.ts';
-import type { DirectionKey } from './plane.ts';
+import {
+  type DataFormat,
+  type DirectionKey,
+  EPOCH_KEY_LENGTH,
+  type EpochKey,
+  type KeyMaterial,
+} from './plane.ts';
 import type { TlsRole } from './tls.ts';
 
 /** Label of the TLS exporter for data keys: KEY2_LENGTH bytes, no context. */
@@ -86,25 +92,29 @@ export function prfKeys(
   return key2;
 }
 
+type Material<F extends DataFormat> = Extract<KeyMaterial, { readonly format: F }>;
+
+/** Where in a key2 what we send with begins, and what we receive with. The client has the first: the opposite of tls-crypt. */
+const PLACES = { client: [0, 128], server: [128, 0] } as const;
+
 /**
- * The keys of both directions, as copies. The client sends with the first key: the opposite of tls-crypt.
- * Undefined when a cipher key is all zero, which no honest exchange produces.
+ * The keys of both directions, as copies. Undefined when a cipher key is all zero, which no honest exchange produces.
  */
-export function splitKeys(
-  key2: Uint8Array,
-  role: TlsRole,
-  cipher: CipherName,
-): { encrypt: DirectionKey; decrypt: DirectionKey } | undefined {
-  const slice = (at: number): DirectionKey => ({
+export function splitKeys(key2: Uint8Array, role: TlsRole, cipher: CipherName): Material<'aead'> | undefined {
+  const [encrypt, decrypt] = PLACES[role].map(at => ({
     key: key2.slice(at, at + CIPHER_KEY_LENGTH[cipher]),
     nonceTail: key2.slice(at + 64, at + 64 + NONCE_TAIL_LENGTH),
-  });
-  const toServer = slice(0);
-  const toClient = slice(128);
-  if (isZero(toServer.key) || isZero(toClient.key)) return undefined;
-  return role === 'client'
-    ? { encrypt: toServer, decrypt: toClient }
-    : { encrypt: toClient, decrypt: toServer };
+  })) as [DirectionKey, DirectionKey];
+  return isZero(encrypt.key) || isZero(decrypt.key) ? undefined : { format: 'aead', encrypt, decrypt };
+}
+
+/** The same for the epoch format; what is the HMAC's goes unused. */
+export function splitEpochKeys(key2: Uint8Array, role: TlsRole): Material<'aead-epoch'> | undefined {
+  const [encrypt, decrypt] = PLACES[role].map(at => ({
+    epochKey: key2.slice(at, at + EPOCH_KEY_LENGTH),
+  })) as [EpochKey, EpochKey];
+  const isUnusable = isZero(encrypt.epochKey) || isZero(decrypt.epochKey);
+  return isUnusable ? undefined : { format: 'aead-epoch', encrypt, decrypt };
 }
 
 function isZero(bytes: Uint8Array): boolean {

@@ -9,6 +9,7 @@ import {
   IV_PROTO_CC_EXIT,
   IV_PROTO_DATA_V2,
   IV_PROTO_DYN_TLS_CRYPT,
+  IV_PROTO_EPOCH,
   IV_PROTO_P2P_NCP,
   IV_PROTO_TLS_EKM,
   isCipherName,
@@ -16,7 +17,7 @@ import {
   peerCiphers,
   peerProto,
 } from './peerinfo.ts';
-import { PEER_ID_UNDEF, type PlaneCapabilities } from './plane.ts';
+import { type DataFormat, PEER_ID_UNDEF, type PlaneCapabilities } from './plane.ts';
 import type { Session } from './session.ts';
 import { printable } from './text.ts';
 
@@ -33,7 +34,9 @@ export const IV_PROTO_P2P =
 export interface Agreement {
   readonly cipher: CipherName;
   readonly derivation: KeyDerivation;
-  readonly format: 'v1' | 'v2';
+  /** P_DATA_V1 or P_DATA_V2. */
+  readonly packets: 'v1' | 'v2';
+  readonly format: DataFormat;
   /** The same in both directions. */
   readonly peerId: number;
   readonly dynamicWrap: boolean;
@@ -73,7 +76,8 @@ export function agree(
   return {
     cipher,
     derivation: isEkm ? 'tls-ekm' : 'tls1-prf',
-    format: isV2 ? 'v2' : 'v1',
+    packets: isV2 ? 'v2' : 'v1',
+    format: isV2 && capabilities.epoch && has(IV_PROTO_EPOCH) ? 'aead-epoch' : 'aead',
     peerId,
     dynamicWrap: has(IV_PROTO_DYN_TLS_CRYPT),
     ccExit: has(IV_PROTO_CC_EXIT),

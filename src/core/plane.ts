@@ -12,7 +12,7 @@ export interface PlaneCapabilities {
   /** Hands unknown inner payloads (OCC messages) up and takes them for sending. The kernel cannot. */
   readonly inner: boolean;
   readonly tcp: boolean;
-  /** Epoch data format (64-bit packet ids). */
+  /** Keys of the format `aead-epoch`. */
   readonly epoch: boolean;
   /** Installs the system routes to networks behind a peer itself; else one route into the device is enough. */
   readonly ownsPeerRoutes: boolean;
@@ -51,7 +51,14 @@ export type PlanePeerChange = Pick<PlanePeer, 'peerId'> &
 
 export type KeySlot = 'primary' | 'secondary';
 
-/** One direction's key material. Nonce = packet id (4 bytes) followed by `nonceTail`. */
+/**
+ * The format of data packets under a key, which goes with what the key material is. `aead`: packet ids of 32 bits, tag in
+ * front of the ciphertext (OpenVPN 2.4 to 2.7, the kernel). `aead-epoch`, OpenVPN's name for it in protocol-flags: ids of
+ * 64 bits that begin with an epoch, tag at the end, a key for each epoch (2.7).
+ */
+export type DataFormat = 'aead' | 'aead-epoch';
+
+/** One direction's key material in the format `aead`. Nonce = packet id (4 bytes) followed by `nonceTail`. */
 export interface DirectionKey {
   /** CIPHER_KEY_LENGTH[cipher] bytes. */
   readonly key: Uint8Array;
@@ -59,16 +66,26 @@ export interface DirectionKey {
   readonly nonceTail: Uint8Array;
 }
 
-/** A data key. TX always uses the primary slot; RX tries both by key id. */
-export interface PlaneKey {
+/** The same in the format `aead-epoch`: what the keys of all epochs follow from. */
+export interface EpochKey {
+  /** E_1, EPOCH_KEY_LENGTH bytes. */
+  readonly epochKey: Uint8Array;
+}
+
+export const EPOCH_KEY_LENGTH = 32;
+
+export type KeyMaterial =
+  | { readonly format: 'aead'; readonly encrypt: DirectionKey; readonly decrypt: DirectionKey }
+  | { readonly format: 'aead-epoch'; readonly encrypt: EpochKey; readonly decrypt: EpochKey };
+
+/** A data key. TX always uses the primary slot; RX tries both by key id. `aead-epoch` goes with P_DATA_V2 only. */
+export type PlaneKey = KeyMaterial & {
   readonly peerId: number;
   readonly slot: KeySlot;
   /** 0..7 as on the wire. */
   readonly keyId: number;
   readonly cipher: CipherName;
-  readonly encrypt: DirectionKey;
-  readonly decrypt: DirectionKey;
-}
+};
 
 /** ovpn_del_peer_reason, in the kernel's order. */
 export const DEL_REASONS = [
@@ -86,7 +103,7 @@ export type PlaneNotice =
   | { readonly kind: 'peerFloated'; readonly peerId: number; readonly path: Path }
   /** The key in this slot has used up its packet ids and is gone. */
   | { readonly kind: 'keyExhausted'; readonly peerId: number; readonly keyId: number }
-  /** The primary key passed its soft limit (7/8 of the packet ids): renegotiate. */
+  /** The primary key passed one of its soft limits: renegotiate. */
   | { readonly kind: 'keyExpiring'; readonly peerId: number; readonly keyId: number };
 
 /** link: data packets from opcode to end. vpn: inner IP packets. Names as the kernel's attributes. */

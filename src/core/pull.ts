@@ -47,19 +47,30 @@ export function onPushReply(state: ClientState, text: string, now: number, out: 
   for (const ignored of pushed.ignored) {
     notify(out, 'debug', `pushed '${printable(ignored.option)}' ignored: ${ignored.reason}`);
   }
+  const agreed = agreedOn(state, pushed, cipher);
+  if (typeof agreed === 'string') return agreed;
+  return install(state, { lines: collected.options, pushed, addresses }, agreed, now, out);
+}
+
+/** What the server decided, or why we cannot do so. */
+function agreedOn(state: ClientState, pushed: PushedOptions, cipher: CipherName): Agreement | string {
+  const { capabilities } = state.options;
+  const flags = pushed.protocolFlags;
   const isV1 = pushed.peerId === undefined;
-  if (isV1 && !state.options.capabilities.dataV1)
-    return 'server pushed no peer-id, which this data plane needs';
-  const isEkm = pushed.protocolFlags.has('tls-ekm') || pushed.keyDerivation === 'tls-ekm';
-  const agreed: Agreement = {
+  if (isV1 && !capabilities.dataV1) return 'server pushed no peer-id, which this data plane needs';
+  const isEpoch = flags.has('aead-epoch');
+  if (isEpoch && isV1) return 'server pushed aead-epoch without peer-id';
+  if (isEpoch && !capabilities.epoch) return 'server pushed aead-epoch, which this data plane cannot do';
+  const isEkm = flags.has('tls-ekm') || pushed.keyDerivation === 'tls-ekm';
+  return {
     cipher,
     derivation: isEkm ? 'tls-ekm' : 'tls1-prf',
-    format: isV1 ? 'v1' : 'v2',
+    packets: isV1 ? 'v1' : 'v2',
+    format: isEpoch ? 'aead-epoch' : 'aead',
     peerId: pushed.peerId ?? 0,
-    dynamicWrap: pushed.protocolFlags.has('dyn-tls-crypt'),
-    ccExit: pushed.protocolFlags.has('cc-exit'),
+    dynamicWrap: flags.has('dyn-tls-crypt'),
+    ccExit: flags.has('cc-exit'),
   };
-  return install(state, { lines: collected.options, pushed, addresses }, agreed, now, out);
 }
 
 /**
@@ -118,13 +129,13 @@ function install(
   const { pushed, addresses } = pulled;
   const session = state.session!;
   const path = state.path!;
-  const { peerId, format, cipher, derivation } = agreed;
+  const { peerId, packets, format, cipher, derivation } = agreed;
   const ping = pushed.ping ?? options.ping;
   state.pingRestartS = pushed.pingRestart ?? pushed.pingExit ?? options.pingRestart;
   const keepalive = bothSides(ping, state.pingRestartS);
-  out.plane.push({ op: 'addPeer', peer: { peerId, path, format, keepalive } });
+  out.plane.push({ op: 'addPeer', peer: { peerId, path, format: packets, keepalive } });
   const deferMs = deferralMs(options.handWindowS, options.renegS);
-  state.keys = installFirst(session, { peerId, cipher, derivation, deferMs }, out.plane);
+  state.keys = installFirst(session, { peerId, cipher, derivation, format, deferMs }, out.plane);
   if (state.keys === undefined) {
     out.plane.pop();
     return 'no usable data key';

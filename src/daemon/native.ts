@@ -9,7 +9,7 @@ import {
   type NativePlane,
   type TunDevice,
 } from '../host/host.ts';
-import { NATIVE_LIMITS, NATIVE_PEERS_MAX } from '../plane/native.ts';
+import { NATIVE_PEERS_MAX, nativeLimits } from '../plane/native.ts';
 import type { PlaneUnavailable } from '../plane/plane.ts';
 import type { ClientConfig, ServerConfig } from '../uci/config.ts';
 import { tunProblem } from './failures.ts';
@@ -44,7 +44,7 @@ export function openNative(host: Host, config: ServerConfig | ClientConfig): Nat
     mssfix: config.mssfix,
     usesLocal: isServer,
     peersMax: NATIVE_PEERS_MAX,
-    ...NATIVE_LIMITS,
+    limits: nativeLimits(),
     mtu: config.tunMtu,
     clientToClient: isServer && config.clientToClient,
   });

@@ -16,6 +16,7 @@ import {
   IV_PROTO_CC_EXIT,
   IV_PROTO_DATA_V2,
   IV_PROTO_DYN_TLS_CRYPT,
+  IV_PROTO_EPOCH,
   IV_PROTO_PUSH_UPDATE,
   IV_PROTO_REQUEST_PUSH,
   IV_PROTO_TLS_EKM,
@@ -102,7 +103,7 @@ export function serverOptions(
     namesByLogin: config.verifyClientCert !== 'require',
     ...(isP2p && {
       p2p: {
-        peerInfo: peerInfoP2p(config),
+        peerInfo: peerInfoP2p(config, capabilities),
         peerIps: config.address.flatMap(({ peer }) => (peer === undefined ? [] : [peer])),
       },
     }),
@@ -175,7 +176,12 @@ const IV_PROTO =
   IV_PROTO_DYN_TLS_CRYPT |
   IV_PROTO_PUSH_UPDATE;
 
-function peerInfo(config: ClientConfig): string {
+/** With what only some data planes can. */
+function protoText(bits: number, { epoch }: PlaneCapabilities): string {
+  return String(epoch ? bits | IV_PROTO_EPOCH : bits);
+}
+
+function peerInfo(config: ClientConfig, capabilities: PlaneCapabilities): string {
   const ciphers = config.dataCiphers;
   const hasNcp2 = ciphers.includes('AES-256-GCM') && ciphers.includes('AES-128-GCM');
   return buildPeerInfo([
@@ -185,15 +191,15 @@ function peerInfo(config: ClientConfig): string {
     ['IV_MTU', String(TUN_MTU_MAX)],
     ...(hasNcp2 ? ([['IV_NCP', '2']] as const) : []),
     ['IV_CIPHERS', ciphers.join(':')],
-    ['IV_PROTO', String(IV_PROTO)],
+    ['IV_PROTO', protoText(IV_PROTO, capabilities)],
   ]);
 }
 
 /** What stock peers tell each other without --pull, no more. */
-function peerInfoP2p(config: ServerConfig | ClientConfig): string {
+function peerInfoP2p(config: ServerConfig | ClientConfig, capabilities: PlaneCapabilities): string {
   return buildPeerInfo([
     ['IV_CIPHERS', config.dataCiphers.join(':')],
-    ['IV_PROTO', String(IV_PROTO_P2P)],
+    ['IV_PROTO', protoText(IV_PROTO_P2P, capabilities)],
   ]);
 }
 
@@ -228,7 +234,7 @@ export function clientOptions(
     tunMtu: config.tunMtu,
     occ: occ(config, 'udp'),
     occTcp: occ(config, 'tcp'),
-    peerInfo: config.mode === 'p2p' ? peerInfoP2p(config) : peerInfo(config),
+    peerInfo: config.mode === 'p2p' ? peerInfoP2p(config, capabilities) : peerInfo(config, capabilities),
     ...(config.mode === 'p2p' && { ownAddresses: config.address.map(wantedAddress) }),
     device: config.device,
     routes: config.route,

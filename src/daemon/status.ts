@@ -24,6 +24,8 @@ export interface StatusPeer {
   /** Seconds since 1970, on the clock of `since`. */
   readonly connected_since: number;
   readonly cipher: string;
+  /** `aead` or `aead-epoch`, as OpenVPN calls it. */
+  readonly data_format: string;
   /** `TLSv1.3 TLS_AES_256_GCM_SHA384` */
   readonly tls: string;
   /** Seconds since the last finished handshake. */
@@ -113,6 +115,7 @@ function readPeer(value: unknown): StatusPeer {
     routes: list(peer.routes, text),
     connected_since: count(peer.connected_since),
     cipher: text(peer.cipher),
+    data_format: text(peer.data_format),
     tls: text(peer.tls),
     handshake_age_s: count(peer.handshake_age_s),
     rx_bytes: count(peer.rx_bytes),
@@ -292,7 +295,7 @@ function peerRow(peer: StatusPeer, now: number): string[] {
     peer.connected_since > 0 ? `${formatDuration(peer.handshake_age_s)} ago` : '',
     formatBytes(peer.rx_bytes),
     formatBytes(peer.tx_bytes),
-    shown(peer.cipher),
+    shown(peer.data_format === 'aead-epoch' ? `${peer.cipher} epoch` : peer.cipher),
   ];
   return cells.map(cell => (cell === '' ? '-' : cell));
 }

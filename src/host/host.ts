@@ -134,9 +134,8 @@ export interface NativePlaneOptions {
   /** Keeps the own address that packets came to, and answers from it. */
   readonly usesLocal: boolean;
   readonly peersMax: number;
-  readonly firstPacketId: number;
-  readonly packetIdSoft: number;
-  readonly gcmUsageSoft: number;
+  /** Of keys: struct key_limits of src/shim/plane.h. */
+  readonly limits: readonly number[];
   readonly mtu: number;
   readonly clientToClient: boolean;
 }
@@ -158,8 +157,10 @@ export interface NativeKey {
   readonly slot: 'primary' | 'secondary';
   readonly keyId: number;
   readonly cipher: string;
-  readonly encrypt: { readonly key: Uint8Array; readonly nonceTail: Uint8Array };
-  readonly decrypt: { readonly key: Uint8Array; readonly nonceTail: Uint8Array };
+  /** Then the keys are the first epoch keys, and the tails empty. */
+  readonly isEpoch: boolean;
+  readonly encrypt: { readonly key: Uint8Array; readonly tail: Uint8Array };
+  readonly decrypt: { readonly key: Uint8Array; readonly tail: Uint8Array };
 }
 
 /** The shim's data plane, with its own thread where it has a device. Commands give a Failure or undefined. */

@@ -64,17 +64,18 @@ class ShimNativePlane implements NativePlane {
     return this.#outcome('delete peer', this.#shim.plane_del_peer(this.#handle, peerId));
   }
 
-  addKey({ peerId, slot, keyId, cipher, encrypt, decrypt }: NativeKey): Failure | undefined {
+  addKey({ peerId, slot, keyId, cipher, isEpoch, encrypt, decrypt }: NativeKey): Failure | undefined {
     const status = this.#shim.plane_add_key(
       this.#handle,
       peerId,
       SLOTS[slot],
       keyId,
       cipher,
+      isEpoch ? 1 : 0,
       encrypt.key,
-      encrypt.nonceTail,
+      encrypt.tail,
       decrypt.key,
-      decrypt.nonceTail,
+      decrypt.tail,
     );
     return this.#outcome('add key', status);
   }
@@ -154,9 +155,7 @@ export function openNativePlane(shim: RawShim, options: NativePlaneOptions, tun 
     options.mssfix,
     options.usesLocal ? 1 : 0,
     options.peersMax,
-    options.firstPacketId,
-    options.packetIdSoft,
-    options.gcmUsageSoft,
+    new Uint8Array(Float64Array.from(options.limits).buffer),
     options.mtu,
     options.clientToClient ? 1 : 0,
   );

@@ -181,9 +181,8 @@ export interface RawShim {
     mssfix: number,
     usesLocal: number,
     peersMax: number,
-    firstId: number,
-    softId: number,
-    gcmSoft: number,
+    /** Doubles in the machine's own order: struct key_limits of plane.h. */
+    limits: Uint8Array,
     mtu: number,
     clientToClient: number,
   ): Handle | Status;
@@ -221,6 +220,7 @@ export interface RawShim {
     slot: number,
     keyId: number,
     cipher: string,
+    isEpoch: number,
     encryptKey: Uint8Array,
     encryptTail: Uint8Array,
     decryptKey: Uint8Array,

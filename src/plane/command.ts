@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control plane's commands as values, carried out on a plane.
 
-import type { PlaneCommand } from '../core/plane.ts';
+import type { KeyMaterial, PlaneCommand } from '../core/plane.ts';
 import type { PacketPlane, PlaneResult } from './plane.ts';
 
 /** `now` is monotonic milliseconds. Key material of the command is overwritten: the plane has its own copy now. */
@@ -14,9 +14,8 @@ export function execute(plane: PacketPlane, command: PlaneCommand, now: number):
     case 'delPeer':
       return plane.delPeer(command.peerId, now);
     case 'addKey': {
-      const { encrypt, decrypt } = command.key;
       const result = plane.addKey(command.key, now);
-      for (const bytes of [encrypt.key, encrypt.nonceTail, decrypt.key, decrypt.nonceTail]) bytes.fill(0);
+      for (const bytes of materialOf(command.key)) bytes.fill(0);
       return result;
     }
     case 'swapKeys':
@@ -26,4 +25,10 @@ export function execute(plane: PacketPlane, command: PlaneCommand, now: number):
     case 'sendInner':
       return plane.sendInner(command.peerId, command.payload, now);
   }
+}
+
+function materialOf({ format, encrypt, decrypt }: KeyMaterial): readonly Uint8Array[] {
+  return format === 'aead-epoch'
+    ? [encrypt.epochKey, decrypt.epochKey]
+    : [encrypt.key, encrypt.nonceTail, decrypt.key, decrypt.nonceTail];
 }

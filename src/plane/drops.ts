@@ -2,7 +2,8 @@
 // Why a user-space plane drops packets: a closed list, one counter each. Nothing is dropped without one.
 
 /**
- * Why packets are dropped: up to `reverse-path` received ones, after it ones from TUN; `link-local` both. The last four
+ * Why packets are dropped: up to `reverse-path` received ones, after it ones from TUN; `link-local` both. `epoch`: of one
+ * long gone or too far ahead. The last four
  * are the native plane's: a super-packet whose header lies, a socket and a device that take no more, control packets
  * that came faster than they were read.
  */
@@ -11,6 +12,7 @@ export const DROP_REASONS = [
   'opcode',
   'unknown-peer',
   'no-key',
+  'epoch',
   'auth',
   'replay',
   'empty',

@@ -78,7 +78,7 @@ class JsPlane implements PacketPlane {
       dataV1: true,
       inner: true,
       tcp: true,
-      epoch: false,
+      epoch: true,
       ownsPeerRoutes: false,
       maxPeers,
     };
@@ -136,7 +136,7 @@ class JsPlane implements PacketPlane {
   addKey(key: PlaneKey, _now: number): PlaneResult {
     const peer = this.#peers.get(key.peerId);
     if (peer === undefined) return noPeer(key.peerId);
-    const wrong = keys.checkKey(key);
+    const wrong = keys.checkKey(key) ?? peers.checkFormat(peer, key.format);
     if (wrong !== undefined) return wrong;
     const added = keys.createKey(this.#crypto, key, this.#limits);
     peers.dropKey(peer, key.slot);
@@ -218,7 +218,7 @@ class JsPlane implements PacketPlane {
     const opcode = datagram[0]! >> 3;
     if (opcode !== keys.P_DATA_V1 && opcode !== keys.P_DATA_V2) return 'opcode';
     const headerLength = opcode === keys.P_DATA_V1 ? keys.V1_HEADER_LENGTH : keys.V2_HEADER_LENGTH;
-    if (datagram.length < headerLength + keys.PACKET_OVERHEAD) return 'short';
+    if (datagram.length < headerLength + keys.LEAST_OVERHEAD) return 'short';
     const peer = this.#sender(path, datagram, headerLength);
     if (peer === undefined) return 'unknown-peer';
     peer.counters.linkRxBytes += datagram.length;
@@ -226,9 +226,15 @@ class JsPlane implements PacketPlane {
 
     const key = peers.keyFor(peer, datagram[0]! & 7);
     if (key === undefined) return 'no-key';
-    const payload = this.#opener.open(key, datagram, headerLength);
-    if (payload === undefined) return 'auth';
-    if (!key.replay.accept(keys.packetId(datagram, headerLength), now)) return 'replay';
+    const receiver = keys.receiverFor(key, datagram, headerLength, this.#limits);
+    if (typeof receiver === 'string') return receiver;
+    const payload = this.#opener.open(key, receiver, datagram, headerLength);
+    if (payload === undefined) {
+      if (receiver.failures > this.#limits.failuresSoft) this.#warn(peer, key);
+      return 'auth';
+    }
+    if (!receiver.replay.accept(keys.packetId(key, datagram, headerLength), now)) return 'replay';
+    keys.follow(key, receiver);
     peer.lastAliveMs = now;
     this.#follow(peer, path);
     this.#warn(peer, key);
@@ -305,7 +311,8 @@ class JsPlane implements PacketPlane {
 
   #clamped(peer: peers.Peer, packet: Uint8Array): Uint8Array {
     if (this.#mssfix === 0) return packet;
-    const limit = (version: 4 | 6): number => mssLimit(this.#mssfix, peer.path, peer.header.length, version);
+    const overhead = peer.header.length + keys.overheadOf(peer.primary?.format ?? 'aead');
+    const limit = (version: 4 | 6): number => mssLimit(this.#mssfix, peer.path, overhead, version);
     return clampMss(packet, limit(4), limit(6));
   }
 
@@ -321,7 +328,7 @@ class JsPlane implements PacketPlane {
     const key = peer.primary;
     if (key === undefined) return false;
     peer.header[0] = (peer.opcode << 3) | key.keyId;
-    const datagram = keys.sealPacket(key, peer.header, payload);
+    const datagram = keys.sealPacket(key, peer.header, payload, this.#limits);
     if (datagram === undefined) {
       // The secondary is not promoted: it may be the old key, which the other end is about to forget.
       peers.dropKey(peer, 'primary');

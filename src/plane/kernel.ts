@@ -210,6 +210,7 @@ class ModulePlane implements KernelPlane {
     if (peer === undefined) return noPeer(key.peerId);
     const wrong = checkKey(key);
     if (wrong !== undefined) return wrong;
+    if (key.format !== 'aead') return { code: 'EOPNOTSUPP', text: 'the kernel has no epoch format' };
     const problem = this.#module.addKey(key);
     // The control plane gives the peer up then, so it does not matter which key is in the slot.
     if (problem !== undefined) return this.#refused(problem);

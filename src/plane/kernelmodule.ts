@@ -64,7 +64,7 @@ export class OvpnModule {
   }
 
   /** Sent once: the kernel starts packet ids, and so nonces, anew with every key it is given. */
-  addKey(key: PlaneKey): KernelProblem | undefined {
+  addKey(key: Extract<PlaneKey, { format: 'aead' }>): KernelProblem | undefined {
     const message = encodeKeyNew(this.#target, key);
     const problem = this.#generic.changeOnce(message);
     message.fill(0);

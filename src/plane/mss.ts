@@ -3,9 +3,7 @@
 // fragmented. RFC 9293 for the option, RFC 1624 for the checksum.
 
 import type { Path } from '../core/address.ts';
-import { AEAD_TAG_LENGTH } from '../core/crypto.ts';
 import { IP4_HEADER_LENGTH, IP6_HEADER_LENGTH, ipVersion } from './inner.ts';
-import { PACKET_ID_LENGTH } from './keys.ts';
 
 const TCP = 6;
 const TCP_HEADER_LENGTH = 20;
@@ -16,13 +14,13 @@ const MSS_MIN = 48;
 
 /**
  * The largest TCP payload of inner packets of a version that fits an outer packet of `mssfix` bytes; 0: no limit.
- * `headerLength` is that of the data packet in front of its packet id.
+ * `overhead` is what a data packet has around its payload.
  */
-export function mssLimit(mssfix: number, path: Path, headerLength: number, version: 4 | 6): number {
+export function mssLimit(mssfix: number, path: Path, overhead: number, version: 4 | 6): number {
   if (mssfix === 0) return 0;
   const outer = (path.remote.ip.length === 4 ? 20 : 40) + (path.tcp === true ? 22 : 8);
   const inner = (version === 4 ? IP4_HEADER_LENGTH : IP6_HEADER_LENGTH) + TCP_HEADER_LENGTH;
-  return Math.max(MSS_MIN, mssfix - outer - headerLength - PACKET_ID_LENGTH - AEAD_TAG_LENGTH - inner);
+  return Math.max(MSS_MIN, mssfix - outer - overhead - inner);
 }
 
 /** Where the MSS value of a SYN stands and its TCP header begins; undefined: there is none. */

@@ -5,6 +5,8 @@
 import type { Ip, Path } from '../core/address.ts';
 import {
   DEL_REASONS,
+  type DirectionKey,
+  type EpochKey,
   type KeySlot,
   type PeerRecord,
   type PlaneCapabilities,
@@ -13,7 +15,7 @@ import {
   type PlanePeerChange,
 } from '../core/plane.ts';
 import { DROP_REASONS, type DropReason } from './drops.ts';
-import { checkKey, KEY_LIMITS } from './keys.ts';
+import { checkKey, KEY_LIMITS, type KeyLimits } from './keys.ts';
 import {
   decodePath,
   decodePeer,
@@ -35,7 +37,7 @@ export interface NativeEngine {
   addPeer(peer: EnginePeer, now: number): EngineFailure | number;
   setPeer(change: EnginePeer, now: number): EngineFailure | undefined;
   delPeer(peerId: number): EngineFailure | undefined;
-  addKey(key: PlaneKey): EngineFailure | undefined;
+  addKey(key: EngineKey): EngineFailure | undefined;
   swapKeys(peerId: number): EngineFailure | undefined;
   delKey(peerId: number, slot: KeySlot): EngineFailure | undefined;
   sendInner(peerId: number, payload: Uint8Array, now: number): EngineFailure | undefined;
@@ -68,6 +70,16 @@ interface EnginePeer {
   readonly keepalive?: { readonly intervalS: number; readonly timeoutS: number };
 }
 
+interface EngineKey {
+  readonly peerId: number;
+  readonly slot: KeySlot;
+  readonly keyId: number;
+  readonly cipher: string;
+  readonly isEpoch: boolean;
+  readonly encrypt: { readonly key: Uint8Array; readonly tail: Uint8Array };
+  readonly decrypt: { readonly key: Uint8Array; readonly tail: Uint8Array };
+}
+
 export interface NativeSink extends PlaneSink {
   /** A packet that is no data packet, from a socket that the plane reads; borrowed until return. */
   control(path: Path, packet: Uint8Array): void;
@@ -91,12 +103,20 @@ export interface NativePlaneParts {
 export const NATIVE_PEERS_MAX = 65_535;
 /** How often drop counters are looked at. */
 const LOOK_MS = 10_000;
-/** What limits the engine is told where nobody says otherwise. */
-export const NATIVE_LIMITS = {
-  firstPacketId: KEY_LIMITS.firstPacketId,
-  packetIdSoft: KEY_LIMITS.packetIdSoft,
-  gcmUsageSoft: KEY_LIMITS.gcmUsageSoft,
-} as const;
+
+/** The limits as the engine takes them: struct key_limits of src/shim/plane.h. */
+export function nativeLimits(more: Partial<KeyLimits> = {}): number[] {
+  const limits = { ...KEY_LIMITS, ...more };
+  return [
+    limits.firstPacketId,
+    limits.packetIdSoft,
+    limits.gcmUsageSoft,
+    limits.failuresSoft,
+    limits.failuresMax,
+    limits.epochSoft,
+    limits.epochLast,
+  ];
+}
 
 export class NativePlane implements PacketPlane {
   readonly name = 'native';
@@ -125,7 +145,7 @@ export class NativePlane implements PacketPlane {
       dataV1: true,
       inner: true,
       tcp: true,
-      epoch: false,
+      epoch: true,
       ownsPeerRoutes: false,
       maxPeers,
     };
@@ -180,7 +200,7 @@ export class NativePlane implements PacketPlane {
     if (wrong !== undefined) {
       return this.peers().some(({ peerId }) => peerId === key.peerId) ? wrong : noPeer(key.peerId);
     }
-    return this.#done(this.#engine.addKey(key), key.peerId);
+    return this.#done(this.#engine.addKey(engineKey(key)), key.peerId);
   }
 
   swapKeys(peerId: number): PlaneResult {
@@ -344,6 +364,8 @@ export class NativePlane implements PacketPlane {
         return noPeer(peerId);
       case 'ENODATA':
         return { code: 'ENOENT', text: `peer ${peerId}: ${lacking}` };
+      case 'EOPNOTSUPP':
+        return { code: 'EOPNOTSUPP', text: 'P_DATA_V1 has no epoch format' };
       case 'EEXIST':
         return { code: 'EEXIST', text: `peer id ${peerId} is in use` };
       case 'EADDRINUSE':
@@ -356,6 +378,20 @@ export class NativePlane implements PacketPlane {
         return { code: 'EIO', text: failure.text } satisfies PlaneFailure;
     }
   }
+}
+
+const NOTHING = new Uint8Array(0);
+
+function engineKey({ peerId, slot, keyId, cipher, ...material }: PlaneKey): EngineKey {
+  const common = { peerId, slot, keyId, cipher };
+  if (material.format === 'aead-epoch') {
+    const direction = ({ epochKey }: EpochKey) => ({ key: epochKey, tail: NOTHING });
+    const { encrypt, decrypt } = material;
+    return { ...common, isEpoch: true, encrypt: direction(encrypt), decrypt: direction(decrypt) };
+  }
+  const direction = ({ key, nonceTail }: DirectionKey) => ({ key, tail: nonceTail });
+  const { encrypt, decrypt } = material;
+  return { ...common, isEpoch: false, encrypt: direction(encrypt), decrypt: direction(decrypt) };
 }
 
 function noPeer(peerId: number): PlaneResult {

@@ -4,6 +4,7 @@
 
 import { formatIp, type Ip, type Path, type Prefix, pathKey, sameEndpoint, sameIp } from '../core/address.ts';
 import type {
+  DataFormat,
   Keepalive,
   KeySlot,
   PeerCounters,
@@ -108,6 +109,13 @@ export function keepaliveDue(peer: Peer): number | undefined {
 export function keyFor(peer: Peer, keyId: number): DataKey | undefined {
   if (peer.primary?.keyId === keyId) return peer.primary;
   return peer.secondary?.keyId === keyId ? peer.secondary : undefined;
+}
+
+/** Whether the peer's packets can have the format. */
+export function checkFormat(peer: Peer, format: DataFormat): PlaneResult {
+  return format === 'aead-epoch' && peer.opcode === P_DATA_V1
+    ? { code: 'EOPNOTSUPP', text: 'P_DATA_V1 has no epoch format' }
+    : undefined;
 }
 
 /** Takes a key out of its slot and wipes it; nothing happens when the slot is empty. */

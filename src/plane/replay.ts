@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The receive window of one data key, with the rules of the kernel module (and not those of OpenVPN's own
+// The receive window of one data key, or of one of its epochs, with the rules of the kernel module (and not those of OpenVPN's own
 // user-space window of 64): which packet ids of an authenticated packet are new.
 
 /** How many packet ids, the highest included, are told apart. */
@@ -20,7 +20,7 @@ export class ReplayWindow {
   }
 
   /**
-   * True when `id` (32 bits, unsigned) is new; it counts as seen from then on. Only for packets whose tag was
+   * True when `id` (at most 48 bits, unsigned) is new; it counts as seen from then on. Only for packets whose tag was
    * right: a forged id must not move the window. `now` is monotonic milliseconds.
    */
   accept(id: number, now: number): boolean {

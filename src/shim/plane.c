@@ -52,12 +52,18 @@ static void free_plane(struct plane *plane)
 static int64_t open_plane(struct shim_call *call)
 {
 	const union shim_value *in = call->in;
-	struct plane *plane = calloc(1, sizeof(*plane));
+	double limits[KEY_LIMITS];
+	struct plane *plane;
 	int64_t handle = -ENOMEM;
 	int status = 0;
 
+	if (in[6].bytes.length != sizeof(limits))
+		return -EINVAL;
+	plane = calloc(1, sizeof(*plane));
 	if (!plane)
 		return -ENOMEM;
+	memcpy(limits, in[6].bytes.data, sizeof(limits));
+	plane->limits = (struct key_limits){ limits[0], limits[1], limits[2], limits[3], limits[4], limits[5], limits[6] };
 	plane->is_mp = in[0].number;
 	plane->is_threaded = in[1].number >= 0;
 	plane->tun = plane->is_threaded ? shim_tun_descriptor(in[1].number) : -1;
@@ -65,12 +71,9 @@ static int64_t open_plane(struct shim_call *call)
 	plane->mssfix = in[3].number;
 	plane->uses_local = in[4].number;
 	plane->peers_max = in[5].number;
-	plane->first_id = in[6].number;
-	plane->soft_id = in[7].number;
-	plane->gcm_soft = in[8].number;
 	plane->deadline_ms = plane->epoll = plane->wake_fd = -1;
-	plane->client_to_client = plane->is_mp && in[10].number;
-	plane->mtu = in[9].number;
+	plane->client_to_client = plane->is_mp && in[8].number;
+	plane->mtu = in[7].number;
 	plane->run_size_max = UINT16_MAX;
 	plane->rx_slots = 4;
 	plane->events_size = EVENTS_AREA;
@@ -260,7 +263,7 @@ static COMMAND(deadline)
 
 const struct shim_entry shim_plane[] = {
 	{ "plane_open", open_plane,
-	  "i:isMany i:tun i:features i:mssfix i:usesLocal i:peersMax i:firstId i:softId i:gcmSoft i:mtu i:clientToClient" },
+	  "i:isMany i:tun i:features i:mssfix i:usesLocal i:peersMax b:limits i:mtu i:clientToClient" },
 	{ "plane_close", close_plane, "i:plane" },
 	{ "plane_fd", events_fd, "i:plane" },
 	{ "plane_take", plane_take, "i:plane b:buffer" },
@@ -269,7 +272,7 @@ const struct shim_entry shim_plane[] = {
 	{ "plane_set_peer", plane_change_peer, "i:plane i:peerId B:path B:vpnIp4 B:vpnIp6 B:routes i:interval i:timeout i:now" },
 	{ "plane_del_peer", plane_delete_peer, "i:plane i:peerId" },
 	{ "plane_add_key", plane_add_key,
-	  "i:plane i:peerId i:slot i:keyId s:cipher b:encryptKey b:encryptTail b:decryptKey b:decryptTail" },
+	  "i:plane i:peerId i:slot i:keyId s:cipher i:isEpoch b:encryptKey b:encryptTail b:decryptKey b:decryptTail" },
 	{ "plane_swap_keys", plane_swap_keys, "i:plane i:peerId" },
 	{ "plane_del_key", plane_delete_key, "i:plane i:peerId i:slot" },
 	{ "plane_send_inner", plane_send_inner, "i:plane i:peerId b:payload i:now" },

@@ -3,8 +3,9 @@
  * The native data plane: the semantics of the Linux `ovpn` module in user space, as src/plane/js.ts spells them out.
  *
  *   plane.c           life, sockets; plane_peer_commands.c: peers and keys; plane_events.c: what JavaScript hears
- *   plane_table.c     peers, keys, VPN addresses, networks behind peers
- *   plane_packet.c    one packet: seal, open, replay, float, keepalive, counters, notices
+ *   plane_table.c     peers, VPN addresses, networks behind peers
+ *   plane_key.c       data keys: replay windows, usage limits, epochs
+ *   plane_packet.c    one packet: seal, open, float, keepalive, counters, notices
  *   plane_segment.c   checksums, cutting super-packets, MSS
  *   plane_coalesce.c  joining received packets into super-packets
  *   plane_send.c      datagrams on their way out, in runs of equal size
@@ -31,10 +32,15 @@
 #define DATA_HEADER_V1 1
 #define DATA_HEADER_V2 4
 #define PACKET_ID_LENGTH 4
-/* Header, packet id and tag of a P_DATA_V2. */
-#define DATA_OVERHEAD_MAX (DATA_HEADER_V2 + PACKET_ID_LENGTH + CRYPTO_TAG_LENGTH)
+#define NONCE_TAIL_LENGTH 8
+/* Epoch(2) and counter(6). */
+#define EPOCH_ID_LENGTH 8
+#define EPOCH_KEY_LENGTH 32
+/* Epochs above the present one that are received. */
+#define EPOCH_FUTURE_KEYS 4
 #define PEER_ID_UNDEF 0xffffff
 #define PACKET_ID_MAX 0xffffffffull
+#define EPOCH_COUNTER_MAX 0xffffffffffffull
 #define REPLAY_WINDOW 2048
 #define REPLAY_EXPIRE_MS 30000
 #define DATAGRAM_MAX 65535
@@ -58,7 +64,7 @@
 
 /* In the order of DROP_REASONS in src/plane/drops.ts. */
 enum plane_drop {
-	DROP_SHORT, DROP_OPCODE, DROP_UNKNOWN_PEER, DROP_NO_KEY, DROP_AUTH, DROP_REPLAY, DROP_EMPTY, DROP_PROTOCOL,
+	DROP_SHORT, DROP_OPCODE, DROP_UNKNOWN_PEER, DROP_NO_KEY, DROP_EPOCH, DROP_AUTH, DROP_REPLAY, DROP_EMPTY, DROP_PROTOCOL,
 	DROP_REVERSE_PATH, DROP_LINK_LOCAL, DROP_NOT_IP, DROP_GROUP, DROP_NO_ROUTE, DROP_NO_PEER, DROP_NO_PEER_KEY,
 	DROP_OFFLOAD, DROP_SEND, DROP_TUN, DROP_CONTROL, DROP_REASONS,
 	DROP_NONE = DROP_REASONS,
@@ -97,21 +103,40 @@ struct plane_path {
 
 struct replay {
 	uint32_t seen[REPLAY_WINDOW / 32];
-	uint32_t highest, floor;
+	uint64_t highest, floor;
 	int64_t expire_ms;
+};
+
+/* What packets of one direction are sealed or opened with, in the epoch format during one epoch. */
+struct direction {
+	struct crypto_aead *aead;
+	/* The nonce is this XOR the packet id, which stands in front. */
+	uint8_t iv[CRYPTO_NONCE_LENGTH];
+	/* 0: the format has none. */
+	uint16_t epoch;
+	/* Of plaintext, 16 bytes each; packets whose tag was wrong. */
+	uint64_t blocks, failures;
 };
 
 struct data_key {
 	uint8_t key_id;
-	bool is_chacha, is_expiry_told;
+	bool is_chacha, is_epoch, is_expiry_told;
 	char cipher[24];
-	struct crypto_aead *seal, *open;
-	uint8_t seal_tail[8], open_tail[8];
-	/* Above PACKET_ID_MAX there is none. */
+	struct direction seal, open;
+	/* Counter of the next packet; above the format's last there is none. */
 	uint64_t next_id;
-	uint64_t seal_blocks, open_blocks;
 	struct replay replay;
+	/* Epoch format: the successors of `open`, what was before it, and the epoch keys of `seal` and the last successor. */
+	struct direction future[EPOCH_FUTURE_KEYS], retiring;
+	struct replay retiring_replay;
+	uint8_t seal_key[EPOCH_KEY_LENGTH], open_key[EPOCH_KEY_LENGTH];
 };
+
+/* As KeyLimits in src/plane/keys.ts. */
+struct key_limits {
+	uint64_t first_id, soft_id, gcm_soft, failures_soft, failures_max, epoch_soft, epoch_last;
+};
+#define KEY_LIMITS 7
 
 enum plane_counter {
 	VPN_RX_BYTES, VPN_TX_BYTES, VPN_RX_PACKETS, VPN_TX_PACKETS, LINK_RX_BYTES, LINK_TX_BYTES, LINK_RX_PACKETS,
@@ -170,7 +195,7 @@ struct plane {
 	int mtu;
 	/* Runs of larger datagrams do not fit the path; the kernel fragments them one by one. */
 	uint16_t run_size_max;
-	uint64_t first_id, soft_id, gcm_soft;
+	struct key_limits limits;
 
 	/* State, under the lock. */
 	struct peer *peers;
@@ -223,8 +248,29 @@ int plane_set_addresses(struct plane *plane, struct peer *peer, const uint8_t *v
 int plane_set_routes(struct plane *plane, struct peer *peer, const uint8_t *routes, size_t length);
 /* `first`: found before others on the same path. */
 void plane_place(struct plane *plane, struct peer *peer, const struct plane_path *path, bool first);
-void plane_free_key(struct data_key *key);
 bool plane_same_remote(const struct plane_path *a, const struct plane_path *b);
+
+/* plane_key.c */
+struct key_bytes {
+	/* A key of the cipher and the tail of its nonces, or an epoch key. */
+	const uint8_t *key, *tail;
+	size_t length;
+};
+/* Copies; lengths have been checked. NULL: out of memory, or the cipher lacks. */
+struct data_key *key_new(const struct plane *plane, uint8_t key_id, const char *cipher, bool is_epoch,
+			 const struct key_bytes *seal, const struct key_bytes *open);
+/* Wipes. */
+void key_free(struct data_key *key);
+bool key_is_expiring(const struct plane *plane, const struct data_key *key);
+/* Before a packet is sealed: the next epoch where it is time. False: packet ids are used up. */
+bool key_prepare(const struct plane *plane, struct data_key *key);
+/* What opens a packet with this id and `length` bytes from there on, or why nothing does. Nothing is authentic yet. */
+enum plane_drop key_find(const struct plane *plane, struct data_key *key, const uint8_t *id, size_t length, bool is_v1,
+			 struct direction **direction);
+/* A packet was opened: whether it is new. If it is of a later epoch that begins now, and `direction` moves. */
+bool key_accept(struct data_key *key, struct direction *direction, uint64_t counter, int64_t now);
+/* The rules of src/plane/replay.ts. Only for packets whose tag was right. */
+bool replay_accept(struct replay *replay, uint64_t id, int64_t now);
 
 /* plane_packet.c */
 void plane_drop(struct plane *plane, enum plane_drop reason);

@@ -3,9 +3,11 @@
  * One packet. A received one passes, in this order: key by key id, decryption, replay window, mark alive, float, protocol
  * check, reverse path check, delivery; each step that refuses it has a counter. src/plane/js.ts is the reference.
  *
- *   P_DATA_V2: [op|kid] peer-id(3) | packet id(4) | tag(16) | ciphertext    AAD = the first 8 bytes
- *   P_DATA_V1: [op|kid]            | packet id(4) | tag(16) | ciphertext    AAD = the packet id
- *   nonce = packet id(4) | nonce tail(8)
+ *   aead        P_DATA_V2: [op|kid] peer-id(3) | packet id(4) | tag(16) | ciphertext    AAD = the first 8 bytes
+ *               P_DATA_V1: [op|kid]            | packet id(4) | tag(16) | ciphertext    AAD = the packet id
+ *   aead-epoch  P_DATA_V2: [op|kid] peer-id(3) | packet id(8) | ciphertext | tag(16)    AAD = the first 12 bytes
+ *
+ *   nonce = iv(12) XOR packet id, zeros
  */
 #include <string.h>
 
@@ -27,10 +29,10 @@ static uint32_t load32(const uint8_t *at)
 	return (uint32_t)at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3];
 }
 
-static void store32(uint8_t *at, uint32_t value)
+static void store(uint8_t *at, uint64_t value, size_t length)
 {
-	for (int i = 0; i < 4; i++)
-		at[i] = value >> (24 - 8 * i);
+	for (size_t i = 0; i < length; i++)
+		at[i] = value >> (8 * (length - 1 - i));
 }
 
 static void tell(struct plane *plane, enum plane_event type, const struct peer *peer, uint32_t value)
@@ -40,55 +42,30 @@ static void tell(struct plane *plane, enum plane_event type, const struct peer *
 	plane_tell(plane, type, words, sizeof(words), NULL, 0, true);
 }
 
-/* ---- replay */
-
-static bool is_seen(const struct replay *replay, uint32_t id)
-{
-	return replay->seen[id % REPLAY_WINDOW / 32] & 1u << (id & 31);
-}
-
-/* The rules of src/plane/replay.ts. Only for packets whose tag was right. */
-static bool replay_accept(struct replay *replay, uint32_t id, int64_t now)
-{
-	if (id == 0)
-		return false;
-	if (replay->expire_ms && now >= replay->expire_ms)
-		replay->floor = replay->highest;
-	if (id > replay->highest) {
-		/* However far the jump: after a long outage the sender's ids are where they are. */
-		if (id - replay->highest >= REPLAY_WINDOW)
-			memset(replay->seen, 0, sizeof(replay->seen));
-		else
-			for (uint32_t i = replay->highest + 1; i != id + 1; i++)
-				replay->seen[i % REPLAY_WINDOW / 32] &= ~(1u << (i & 31));
-		replay->highest = id;
-	} else if (id <= replay->floor || replay->highest - id >= REPLAY_WINDOW || is_seen(replay, id)) {
-		return false;
-	}
-	replay->seen[id % REPLAY_WINDOW / 32] |= 1u << (id & 31);
-	replay->expire_ms = now + REPLAY_EXPIRE_MS;
-	return true;
-}
-
-/* ---- keys */
-
-static bool is_expiring(const struct plane *plane, const struct data_key *key)
-{
-	uint64_t sent = key->next_id - 1;
-
-	if (sent >= plane->soft_id)
-		return true;
-	return !key->is_chacha && (sent + key->seal_blocks >= plane->gcm_soft ||
-				   key->replay.highest + key->open_blocks >= plane->gcm_soft);
-}
-
 /* Told once, of the primary key only: any other is on its way out already. */
 static void warn(struct plane *plane, struct peer *peer, struct data_key *key)
 {
-	if (peer->primary != key || key->is_expiry_told || !is_expiring(plane, key))
+	if (peer->primary != key || key->is_expiry_told || !key_is_expiring(plane, key))
 		return;
 	key->is_expiry_told = true;
 	tell(plane, EVENT_EXPIRING, peer, key->key_id);
+}
+
+static size_t id_length(const struct data_key *key)
+{
+	return key->is_epoch ? EPOCH_ID_LENGTH : PACKET_ID_LENGTH;
+}
+
+static uint64_t counter_of(const struct data_key *key, const uint8_t *id)
+{
+	return key->is_epoch ? (uint64_t)(id[2] << 8 | id[3]) << 32 | load32(id + 4) : load32(id);
+}
+
+static void make_nonce(uint8_t *nonce, const struct direction *direction, const uint8_t *id, size_t length)
+{
+	memcpy(nonce, direction->iv, CRYPTO_NONCE_LENGTH);
+	for (size_t i = 0; i < length; i++)
+		nonce[i] ^= id[i];
 }
 
 /* ---- inside a packet */
@@ -116,7 +93,8 @@ static bool is_group(const uint8_t *ip, int version)
 static int segment_limit(const struct plane *plane, const struct peer *peer, int version)
 {
 	int outer = (peer->path.block[0] == 4 ? 20 : 40) + (peer->path.tcp ? 22 : 8);
-	int data = (peer->is_v1 ? DATA_HEADER_V1 : DATA_HEADER_V2) + PACKET_ID_LENGTH + CRYPTO_TAG_LENGTH;
+	int id = peer->primary ? id_length(peer->primary) : PACKET_ID_LENGTH;
+	int data = (peer->is_v1 ? DATA_HEADER_V1 : DATA_HEADER_V2) + id + CRYPTO_TAG_LENGTH;
 	int limit = plane->mssfix - outer - data - (version == 4 ? 20 : 40) - 20;
 
 	return plane->mssfix == 0 ? 0 : limit < 48 ? 48 : limit;
@@ -184,11 +162,40 @@ static enum plane_drop take(struct plane *plane, struct peer *peer, uint8_t *pay
 	return DROP_NONE;
 }
 
+/* Decrypts in place; `length` is what follows the header, then that of the payload. */
+static enum plane_drop open_packet(struct plane *plane, struct peer *peer, struct data_key *key, uint8_t *datagram,
+				   size_t header, uint8_t **payload, size_t *length)
+{
+	size_t ahead = id_length(key);
+	uint8_t nonce[CRYPTO_NONCE_LENGTH], *id = datagram + header, *tag, *text;
+	bool is_v1 = header == DATA_HEADER_V1;
+	struct direction *direction;
+	enum plane_drop reason = key_find(plane, key, id, *length, is_v1, &direction);
+
+	if (reason != DROP_NONE)
+		return reason;
+	*length -= ahead + CRYPTO_TAG_LENGTH;
+	text = key->is_epoch ? id + ahead : id + ahead + CRYPTO_TAG_LENGTH;
+	tag = key->is_epoch ? text + *length : id + ahead;
+	make_nonce(nonce, direction, id, ahead);
+	/* P_DATA_V1 leaves its opcode byte unauthenticated. */
+	if (crypto_aead_open(direction->aead, nonce, is_v1 ? id : datagram, is_v1 ? ahead : header + ahead, text, *length,
+			     tag, text) < 0) {
+		if (++direction->failures > plane->limits.failures_soft)
+			warn(plane, peer, key);
+		return DROP_AUTH;
+	}
+	direction->blocks += (*length + 15) / 16;
+	*payload = text;
+	return key_accept(key, direction, counter_of(key, id), plane->now) ? DROP_NONE : DROP_REPLAY;
+}
+
 static enum plane_drop receive(struct plane *plane, const struct plane_path *from, uint8_t *datagram, size_t length)
 {
-	uint8_t opcode = length ? datagram[0] >> 3 : 0, nonce[CRYPTO_NONCE_LENGTH], *id, *text;
+	uint8_t opcode = length ? datagram[0] >> 3 : 0, *payload;
 	bool is_v1 = opcode == P_DATA_V1;
 	size_t header = is_v1 ? DATA_HEADER_V1 : DATA_HEADER_V2;
+	enum plane_drop reason;
 	struct data_key *key;
 	struct peer *peer;
 
@@ -208,22 +215,14 @@ static enum plane_drop receive(struct plane *plane, const struct plane_path *fro
 		key = peer->secondary;
 	if (!key || key->key_id != (datagram[0] & 7))
 		return DROP_NO_KEY;
-	id = datagram + header;
-	text = id + PACKET_ID_LENGTH + CRYPTO_TAG_LENGTH;
-	length -= text - datagram;
-	memcpy(nonce, id, PACKET_ID_LENGTH);
-	memcpy(nonce + PACKET_ID_LENGTH, key->open_tail, sizeof(key->open_tail));
-	/* P_DATA_V1 leaves its opcode byte unauthenticated. */
-	if (crypto_aead_open(key->open, nonce, is_v1 ? id : datagram, is_v1 ? PACKET_ID_LENGTH : header + PACKET_ID_LENGTH,
-			     text, length, id + PACKET_ID_LENGTH, text) < 0)
-		return DROP_AUTH;
-	key->open_blocks += (length + 15) / 16;
-	if (!replay_accept(&key->replay, load32(id), plane->now))
-		return DROP_REPLAY;
+	length -= header;
+	reason = open_packet(plane, peer, key, datagram, header, &payload, &length);
+	if (reason != DROP_NONE)
+		return reason;
 	peer->last_alive_ms = plane->now;
 	follow(plane, peer, from);
 	warn(plane, peer, key);
-	return take(plane, peer, text, length);
+	return take(plane, peer, payload, length);
 }
 
 void plane_receive(struct plane *plane, const struct plane_path *from, uint8_t *datagram, size_t length)
@@ -233,40 +232,52 @@ void plane_receive(struct plane *plane, const struct plane_path *from, uint8_t *
 
 /* ---- sending */
 
+/* The secondary is not promoted: it may be the old key, which the other end is about to forget. */
+static void exhaust(struct plane *plane, struct peer *peer)
+{
+	uint8_t key_id = peer->primary->key_id;
+
+	key_free(peer->primary);
+	peer->primary = NULL;
+	tell(plane, EVENT_EXHAUSTED, peer, key_id);
+}
+
+/* Packet id, ciphertext and tag behind the header at `out`; false: the library failed. */
+static bool seal_packet(struct data_key *key, uint8_t *out, size_t header, const uint8_t *payload, size_t length)
+{
+	size_t ahead = id_length(key);
+	uint8_t nonce[CRYPTO_NONCE_LENGTH], *id = out + header, *text;
+	bool is_v1 = header == DATA_HEADER_V1;
+
+	text = key->is_epoch ? id + ahead : id + ahead + CRYPTO_TAG_LENGTH;
+	/* Counted before it is used: whatever happens below, this id never comes again. */
+	store(id, (uint64_t)key->seal.epoch << 48 | key->next_id++, ahead);
+	key->seal.blocks += (length + 15) / 16;
+	make_nonce(nonce, &key->seal, id, ahead);
+	return crypto_aead_seal(key->seal.aead, nonce, is_v1 ? id : out, is_v1 ? ahead : header + ahead, payload, length,
+				text, key->is_epoch ? text + length : id + ahead) == 0;
+}
+
 bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *payload, size_t length)
 {
 	struct data_key *key = peer->primary;
-	size_t header = peer->is_v1 ? DATA_HEADER_V1 : DATA_HEADER_V2, total = header + PACKET_ID_LENGTH + CRYPTO_TAG_LENGTH + length;
-	uint8_t nonce[CRYPTO_NONCE_LENGTH], *out, *id;
+	size_t header = peer->is_v1 ? DATA_HEADER_V1 : DATA_HEADER_V2, total;
+	uint8_t *out;
 
 	if (!key)
 		return false;
-	if (key->next_id > PACKET_ID_MAX) {
-		/* The secondary is not promoted: it may be the old key, which the other end is about to forget. */
-		uint8_t key_id = key->key_id;
-
-		peer->primary = NULL;
-		plane_free_key(key);
-		tell(plane, EVENT_EXHAUSTED, peer, key_id);
+	if (!key_prepare(plane, key)) {
+		exhaust(plane, peer);
 		return false;
 	}
+	total = header + id_length(key) + CRYPTO_TAG_LENGTH + length;
 	out = send_reserve(plane, &peer->path, total);
 	if (!out)
 		return true;
 	out[0] = (peer->is_v1 ? P_DATA_V1 : P_DATA_V2) << 3 | key->key_id;
-	if (!peer->is_v1) {
-		out[1] = peer->tx_id >> 16;
-		out[2] = peer->tx_id >> 8;
-		out[3] = peer->tx_id;
-	}
-	id = out + header;
-	/* Counted before it is used: whatever happens below, this id never comes again. */
-	store32(id, key->next_id++);
-	key->seal_blocks += (length + 15) / 16;
-	memcpy(nonce, id, PACKET_ID_LENGTH);
-	memcpy(nonce + PACKET_ID_LENGTH, key->seal_tail, sizeof(key->seal_tail));
-	if (crypto_aead_seal(key->seal, nonce, peer->is_v1 ? id : out, peer->is_v1 ? PACKET_ID_LENGTH : header + PACKET_ID_LENGTH,
-			     payload, length, id + PACKET_ID_LENGTH + CRYPTO_TAG_LENGTH, id + PACKET_ID_LENGTH) < 0) {
+	if (!peer->is_v1)
+		store(out + 1, peer->tx_id, 3);
+	if (!seal_packet(key, out, header, payload, length)) {
 		plane_drop(plane, DROP_SEND);
 		return true;
 	}

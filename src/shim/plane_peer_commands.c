@@ -94,54 +94,39 @@ static int64_t do_delete_peer(struct plane *plane, struct shim_call *call)
 }
 COMMAND(delete_peer)
 
-static struct data_key *new_key(const struct plane *plane, const union shim_value *in)
-{
-	struct data_key *key = calloc(1, sizeof(*key));
-	int error;
-
-	if (!key)
-		return NULL;
-	key->key_id = in[3].number;
-	strncpy(key->cipher, in[4].text, sizeof(key->cipher) - 1);
-	key->is_chacha = strcmp(key->cipher, "CHACHA20-POLY1305") == 0;
-	key->seal = crypto_aead_new(key->cipher, in[5].bytes.data, in[5].bytes.length, &error);
-	key->open = crypto_aead_new(key->cipher, in[7].bytes.data, in[7].bytes.length, &error);
-	memcpy(key->seal_tail, in[6].bytes.data, sizeof(key->seal_tail));
-	memcpy(key->open_tail, in[8].bytes.data, sizeof(key->open_tail));
-	key->next_id = plane->first_id;
-	if (key->seal && key->open)
-		return key;
-	plane_free_key(key);
-	return NULL;
-}
-
-/* plane, peerId, slot, keyId, cipher, encrypt key, encrypt tail, decrypt key, decrypt tail */
+/* plane, peerId, slot, keyId, cipher, isEpoch, encrypt key, encrypt tail, decrypt key, decrypt tail */
 int64_t plane_add_key(struct shim_call *call)
 {
 	const union shim_value *in = call->in;
 	struct plane *plane = shim_handle_get(SHIM_PLANE, in[0].number);
+	bool is_epoch = in[5].number;
+	size_t tail = is_epoch ? 0 : NONCE_TAIL_LENGTH;
+	struct key_bytes seal = { in[6].bytes.data, in[7].bytes.data, in[6].bytes.length };
+	struct key_bytes open = { in[8].bytes.data, in[9].bytes.data, in[8].bytes.length };
 	struct data_key *key, *old, **slot;
 	struct peer *peer;
 
 	if (!plane)
 		return -EBADF;
-	if (in[6].bytes.length != 8 || in[8].bytes.length != 8 || in[3].number < 0 || in[3].number > 7)
+	if (in[7].bytes.length != tail || in[9].bytes.length != tail || in[3].number < 0 || in[3].number > 7 ||
+	    (is_epoch && (seal.length != EPOCH_KEY_LENGTH || open.length != EPOCH_KEY_LENGTH)))
 		return -EINVAL;
-	/* Key schedules are made and wiped without the lock: packets go on meanwhile. */
-	key = new_key(plane, in);
+	/* Keys are derived, made and wiped without the lock: packets go on meanwhile. */
+	key = key_new(plane, in[3].number, in[4].text, is_epoch, &seal, &open);
 	if (!key)
 		return -EINVAL;
 	plane_lock(plane);
 	peer = plane_find(plane, in[1].number);
 	old = key;
-	if (peer) {
+	if (peer && !(is_epoch && peer->is_v1)) {
 		slot = in[2].number ? &peer->secondary : &peer->primary;
 		old = *slot;
 		*slot = key;
 	}
 	plane_unlock(plane);
-	plane_free_key(old);
-	return peer ? 0 : -ENOENT;
+	/* The epoch format has no P_DATA_V1. */
+	key_free(old);
+	return !peer ? -ENOENT : old == key ? -EOPNOTSUPP : 0;
 }
 
 static int64_t do_swap_keys(struct plane *plane, struct shim_call *call)
@@ -166,7 +151,7 @@ static int64_t do_delete_key(struct plane *plane, struct shim_call *call)
 	if (!peer)
 		return -ENOENT;
 	slot = call->in[2].number ? &peer->secondary : &peer->primary;
-	plane_free_key(*slot);
+	key_free(*slot);
 	*slot = NULL;
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Peers, their keys, and which peer an address belongs to: exact VPN addresses, then the longest network. */
+/* Peers, and which peer an address belongs to: exact VPN addresses, then the longest network. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -203,7 +203,7 @@ int plane_set_routes(struct plane *plane, struct peer *peer, const uint8_t *rout
 	return status;
 }
 
-/* ---- peers and keys */
+/* ---- peers */
 
 int plane_add_peer(struct plane *plane, struct peer *peer, const uint8_t *routes, size_t length)
 {
@@ -234,18 +234,6 @@ int plane_add_peer(struct plane *plane, struct peer *peer, const uint8_t *routes
 	return 0;
 }
 
-void plane_free_key(struct data_key *key)
-{
-	if (!key)
-		return;
-	if (key->seal)
-		crypto_aead_free(key->seal);
-	if (key->open)
-		crypto_aead_free(key->open);
-	explicit_bzero(key, sizeof(*key));
-	free(key);
-}
-
 void plane_remove_peer(struct plane *plane, struct peer *peer)
 {
 	struct peer **at = &plane->peers;
@@ -261,8 +249,8 @@ void plane_remove_peer(struct plane *plane, struct peer *peer)
 		*at = peer->next_by_id;
 	unplace(plane, peer);
 	remove_routes(plane, peer, true, true);
-	plane_free_key(peer->primary);
-	plane_free_key(peer->secondary);
+	key_free(peer->primary);
+	key_free(peer->secondary);
 	plane->peer_count--;
 	free(peer);
 }

@@ -11,8 +11,8 @@ import type { PacketPlane } from '../../src/plane/plane.ts';
 import { direction, ip, ok, packet, pair, path, prefix, record, takeSent } from '../unit/plane/helpers.ts';
 
 const SECONDS = Number(process.env.OVPND_FUZZ_SECONDS ?? 2);
-/** Four tests share the time. */
-const settings = { numRuns: 1e9, interruptAfterTimeLimit: SECONDS * 250, markInterruptAsFailure: false };
+/** Seven tests share the time. */
+const settings = { numRuns: 1e9, interruptAfterTimeLimit: SECONDS * 140, markInterruptAsFailure: false };
 
 const ipBytes = fc.oneof(
   fc.uint8Array({ minLength: 4, maxLength: 4 }),
@@ -29,7 +29,16 @@ const anyPath: fc.Arbitrary<Path> = fc.oneof(
 /** Bytes with a start that looks right. */
 const datagram = fc
   .tuple(
-    fc.constantFrom([], [0x48], [0x48, 0, 0, 1], [0x48, 0xff, 0xff, 0xff], [0x30], [0x4f, 0, 0, 1]),
+    fc.constantFrom(
+      [],
+      [0x48],
+      [0x48, 0, 0, 1],
+      [0x48, 0, 0, 1, 0, 1],
+      [0x48, 0, 0, 1, 0, 5],
+      [0x48, 0xff, 0xff, 0xff],
+      [0x30],
+      [0x4f, 0, 0, 1],
+    ),
     fc.uint8Array({ maxLength: 100 }),
   )
   .map(([start, rest]) => new Uint8Array([...start, ...rest]));
@@ -40,53 +49,59 @@ const inside = fc
 describe('fuzz: js plane', function () {
   this.timeout((SECONDS + 60) * 1000);
 
-  it('takes no datagram that nobody sealed', () => {
-    const { server, client } = pair();
-    fc.assert(
-      fc.property(anyPath, datagram, (from, bytes) => {
-        const copy = bytes.slice();
-        server.plane.fromNetwork(from, bytes, 0);
-        client.plane.fromNetwork(from, bytes, 0);
-        assert.deepEqual(bytes, copy, 'the argument is borrowed');
-        for (const { delivered, notices, inner, sent } of [server, client]) {
-          assert.equal(delivered.length + notices.length + inner.length + sent.length, 0);
-        }
-      }),
-      settings,
-    );
-  });
+  for (const [dataFormat, around] of [
+    ['aead', 24],
+    ['aead-epoch', 28],
+  ] as const) {
+    it(`${dataFormat}: takes no datagram that nobody sealed`, () => {
+      const { server, client } = pair({ dataFormat, limits: { gcmUsageSoft: 50 } });
+      fc.assert(
+        fc.property(anyPath, datagram, (from, bytes) => {
+          const copy = bytes.slice();
+          server.plane.fromNetwork(from, bytes, 0);
+          client.plane.fromNetwork(from, bytes, 0);
+          assert.deepEqual(bytes, copy, 'the argument is borrowed');
+          for (const { delivered, notices, inner, sent } of [server, client]) {
+            assert.equal(delivered.length + notices.length + inner.length + sent.length, 0);
+          }
+        }),
+        settings,
+      );
+    });
 
-  it('takes any packet from TUN, and sends it only where it belongs', () => {
-    const { server } = pair();
-    ok(server.plane.setPeer({ peerId: 1, routes: [prefix('0.0.0.0/1'), prefix('8000::/1')] }, 0));
-    fc.assert(
-      fc.property(inside, bytes => {
-        server.plane.fromTun(bytes, 0);
-        const isIp =
-          (bytes[0]! >> 4 === 4 && bytes.length >= 20) || (bytes[0]! >> 4 === 6 && bytes.length >= 40);
-        const sent = takeSent(server);
-        assert.ok(sent.length === 0 || (isIp && sent[0]!.length === bytes.length + 24));
-      }),
-      settings,
-    );
-  });
+    it(`${dataFormat}: takes any packet from TUN, and sends it only where it belongs`, () => {
+      const { server } = pair({ dataFormat, limits: { gcmUsageSoft: 50 } });
+      ok(server.plane.setPeer({ peerId: 1, routes: [prefix('0.0.0.0/1'), prefix('8000::/1')] }, 0));
+      fc.assert(
+        fc.property(inside, bytes => {
+          server.plane.fromTun(bytes, 0);
+          const isIp =
+            (bytes[0]! >> 4 === 4 && bytes.length >= 20) || (bytes[0]! >> 4 === 6 && bytes.length >= 40);
+          const sent = takeSent(server);
+          assert.ok(sent.length === 0 || (isIp && sent[0]!.length === bytes.length + around));
+        }),
+        settings,
+      );
+    });
 
-  it('takes any payload that a peer with the key seals', () => {
-    const { server, client } = pair();
-    fc.assert(
-      fc.property(inside, bytes => {
-        ok(client.plane.sendInner(1, bytes, 0));
-        server.plane.fromNetwork(path(5000), takeSent(client)[0]!, 0);
-        for (const delivered of server.delivered.splice(0)) {
-          const source = delivered[0]! >> 4 === 4 ? delivered.subarray(12, 16) : delivered.subarray(8, 24);
-          assert.ok([ip('10.8.0.2'), ip('fd42:8::2')].map(ipKey).includes(ipKey(source)));
-        }
-        server.inner.length = 0;
-        client.notices.length = 0;
-      }),
-      settings,
-    );
-  });
+    it(`${dataFormat}: takes any payload that a peer with the key seals`, () => {
+      const { server, client } = pair({ dataFormat, limits: { gcmUsageSoft: 50 } });
+      fc.assert(
+        fc.property(inside, bytes => {
+          ok(client.plane.sendInner(1, bytes, 0));
+          server.plane.fromNetwork(path(5000), takeSent(client)[0]!, 0);
+          for (const delivered of server.delivered.splice(0)) {
+            const source = delivered[0]! >> 4 === 4 ? delivered.subarray(12, 16) : delivered.subarray(8, 24);
+            assert.ok([ip('10.8.0.2'), ip('fd42:8::2')].map(ipKey).includes(ipKey(source)));
+          }
+          server.inner.length = 0;
+          server.notices.length = 0;
+          client.notices.length = 0;
+        }),
+        settings,
+      );
+    });
+  }
 
   it('takes any commands in any order', () => {
     fc.assert(
@@ -96,6 +111,11 @@ describe('fuzz: js plane', function () {
           run(plane, next, i * 700);
           plane.fromTun(packet('10.8.0.1', '10.8.0.2'), i * 700);
           plane.fromNetwork(path(5000), new Uint8Array(60).fill(0x30), i * 700);
+          plane.fromNetwork(
+            path(5000),
+            Uint8Array.of(0x48, 0, 0, 1, 0, (i % 6) + 1, ...new Uint8Array(50)),
+            i * 700,
+          );
           plane.tick(i * 700);
           assert.ok((plane.deadline() ?? Number.POSITIVE_INFINITY) > i * 700);
           checkUnique(plane, mode);
@@ -125,8 +145,18 @@ const key = fc
   })
   .map(({ material, ...rest }) => ({
     ...rest,
+    format: 'aead' as const,
     encrypt: direction(material, 'a'),
     decrypt: direction(material, 'b'),
+  }));
+const epochKey = fc
+  .record({ peerId, slot, keyId: fc.integer({ min: -1, max: 8 }), length: fc.constantFrom(32, 32, 31) })
+  .map(({ length, ...rest }) => ({
+    ...rest,
+    cipher: 'AES-128-GCM' as const,
+    format: 'aead-epoch' as const,
+    encrypt: { epochKey: new Uint8Array(length).fill(1) },
+    decrypt: { epochKey: new Uint8Array(32).fill(2) },
   }));
 const optional = { requiredKeys: ['peerId', 'path'] as ['peerId', 'path'] };
 const command: fc.Arbitrary<PlaneCommand> = fc.oneof(
@@ -149,7 +179,7 @@ const command: fc.Arbitrary<PlaneCommand> = fc.oneof(
     .record({ peerId, path: anyPath, vpnIp4, vpnIp6, routes, keepalive }, { requiredKeys: ['peerId'] })
     .map(change => ({ op: 'setPeer' as const, change })),
   fc.record({ op: fc.constant('delPeer' as const), peerId }),
-  fc.record({ op: fc.constant('addKey' as const), key }),
+  fc.record({ op: fc.constant('addKey' as const), key: fc.oneof(key, epochKey) }),
   fc.record({ op: fc.constant('swapKeys' as const), peerId }),
   fc.record({ op: fc.constant('delKey' as const), peerId, slot }),
   fc.record({ op: fc.constant('sendInner' as const), peerId, payload: inside }),

@@ -3,7 +3,7 @@
 
 import { openNativePlane } from '../../src/host/nativeplane.ts';
 import type { JsPlaneOptions } from '../../src/plane/js.ts';
-import { NATIVE_LIMITS, NATIVE_PEERS_MAX, NativePlane } from '../../src/plane/native.ts';
+import { NATIVE_PEERS_MAX, NativePlane, nativeLimits } from '../../src/plane/native.ts';
 import type { PacketPlane } from '../../src/plane/plane.ts';
 import { subject } from '../unit/plane/helpers.ts';
 import { good, rawShim } from './support.ts';
@@ -17,8 +17,7 @@ export function createNativePlane(options: JsPlaneOptions): NativePlane {
       mssfix: options.mssfix ?? 0,
       usesLocal: true,
       peersMax: options.peersMax ?? NATIVE_PEERS_MAX,
-      ...NATIVE_LIMITS,
-      ...options.limits,
+      limits: nativeLimits(options.limits),
       mtu: 1500,
       clientToClient: options.clientToClient ?? false,
     }),

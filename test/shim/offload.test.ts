@@ -4,9 +4,10 @@
 
 import { deepStrictEqual, ok, strictEqual } from 'node:assert';
 import fc from 'fast-check';
+import type { DataFormat } from '../../src/core/plane.ts';
 import { NATIVE_FEATURES } from '../../src/host/host.ts';
 import { openNativePlane } from '../../src/host/nativeplane.ts';
-import { NATIVE_LIMITS, NativePlane } from '../../src/plane/native.ts';
+import { NativePlane, nativeLimits } from '../../src/plane/native.ts';
 import type { PlaneMode } from '../../src/plane/plane.ts';
 import { ok as done, ip, keyPair, path } from '../unit/plane/helpers.ts';
 import { good, rawShim } from './support.ts';
@@ -38,7 +39,7 @@ function open(
     mssfix,
     usesLocal: false,
     peersMax: 4,
-    ...NATIVE_LIMITS,
+    limits: nativeLimits(),
     mtu: 1500,
     clientToClient: false,
   };
@@ -60,12 +61,12 @@ function open(
 }
 
 /** A client that sends and a peer of it that receives everything, from any source address. */
-function ends(features: number, mssfix = 0): Ends {
+function ends(features: number, mssfix = 0, dataFormat: DataFormat = 'aead'): Ends {
   const sent: Uint8Array[] = [];
   const delivered: Uint8Array[] = [];
   const from = open('p2p', SEPARATE, mssfix, { sent, delivered: [] });
   const to = open('p2p', features, mssfix, { sent: [], delivered });
-  const keys = keyPair(1);
+  const keys = keyPair(1, { dataFormat });
   done(from.addPeer({ peerId: 1, path: path(1194) }, 0));
   done(to.addPeer({ peerId: 1, path: path(5000) }, 0));
   done(from.addKey(keys.client));
@@ -204,6 +205,7 @@ function cut(frames: readonly Uint8Array[]): Uint8Array[] {
 }
 
 const shapes = fc.record({
+  format: fc.constantFrom('aead' as const, 'aead-epoch' as const),
   version: fc.constantFrom(4 as const, 6 as const),
   protocol: fc.constantFrom(6 as const, 17 as const),
   payload: fc
@@ -218,7 +220,7 @@ describe('super-packets', () => {
   it('are cut into packets that are right, and joined again to the same', () => {
     fc.assert(
       fc.property(shapes, shape => {
-        const pair = ends(JOINING);
+        const pair = ends(JOINING, 0, shape.format);
         const isTcp = shape.protocol === 6;
         const input = { ...shape, flags: FLAG.ack | (isTcp ? FLAG.psh : 0) };
         pair.from.fromFrame(superFrame(input, shape.size), 0);
@@ -269,8 +271,17 @@ describe('super-packets', () => {
     deepStrictEqual(pair.delivered, [whole]);
   });
 
-  it('segments above the outer packet size are cut smaller, SYNs ask for no more', () => {
-    const pair = ends(SEPARATE, 1492);
+  for (const [format, around] of [
+    ['aead', 24],
+    ['aead-epoch', 28],
+  ] as const) {
+    it(`${format}: segments above the outer packet size are cut smaller, SYNs ask for no more`, () =>
+      checkSizes(format, around));
+  }
+
+  function checkSizes(format: DataFormat, around: number): void {
+    const pair = ends(SEPARATE, 1492, format);
+    const mss = 1492 - 28 - around - 40;
     const payload = new Uint8Array(5000).fill(9);
     pair.from.fromFrame(superFrame({ version: 4, protocol: 6, payload }, 1460), 0);
     strictEqual(Math.max(...pair.sent.map(({ length }) => length)) + 28, 1492);
@@ -279,7 +290,7 @@ describe('super-packets', () => {
     pair.from.fromFrame(frame(packet({ version: 4, protocol: 6, payload: payload.subarray(0, 1460) })), 0);
     deepStrictEqual(
       pair.sent.map(({ length }) => length),
-      [24 + 40 + 1400, 24 + 40 + 60],
+      [around + 40 + mss, around + 40 + 1460 - mss],
     );
     const options = Uint8Array.of(1, 2, 4, 0x05, 0xb4, 1, 1, 1);
     const syn = { version: 4, protocol: 6, payload: new Uint8Array(0), flags: FLAG.syn, options } as const;
@@ -288,8 +299,8 @@ describe('super-packets', () => {
     carry(pair);
     const [clamped] = pair.delivered;
     ok(isRight(clamped!));
-    strictEqual((clamped![43]! << 8) | clamped![44]!, 1400);
-  });
+    strictEqual((clamped![43]! << 8) | clamped![44]!, mss);
+  }
 });
 
 describe('headers that lie', () => {

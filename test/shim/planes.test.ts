@@ -3,6 +3,7 @@
 
 import './nativesubject.ts';
 import '../unit/plane/commands.test.ts';
+import '../unit/plane/epoch.test.ts';
 import '../unit/plane/keepalive.test.ts';
 import '../unit/plane/receive.test.ts';
 import '../unit/plane/mss.test.ts';

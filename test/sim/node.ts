@@ -65,6 +65,8 @@ export class SimNode {
     this.plane = createJsPlane({
       mode,
       crypto,
+      // Half a minute: keys of the epoch format follow each other, those of the other one are replaced.
+      limits: { gcmUsageSoft: 300 },
       sink: {
         send: (path, bytes) => this.#wire.send(this.#sockets.get(path.socket)!, path.remote, bytes),
         deliver: packet => this.delivered.push(packet.slice()),

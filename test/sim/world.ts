@@ -127,9 +127,9 @@ export class World {
           pollTimeoutS: 20,
           tunMtu: 1500,
           occ: '',
-          // With and without the exporter, with and without being asked.
+          // With and without the exporter, with and without being asked, with and without the epoch format.
           peerInfo: buildPeerInfo([
-            ['IV_PROTO', String([142, 134, 138][(parts.seed + n) % 3])],
+            ['IV_PROTO', String([142, 134, 138][(parts.seed + n) % 3]! + ((parts.seed >> n) & 1) * 1024)],
             ['IV_CIPHERS', ciphers.join(':')],
           ]),
           device: 'c',

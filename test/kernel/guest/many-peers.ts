@@ -65,7 +65,15 @@ for (let id = 0; id < PEERS; id++) {
   const refused =
     plane.addPeer({ peerId: id, path, vpnIp4, keepalive }, now) ??
     plane.addKey(
-      { peerId: id, slot: 'primary', keyId: 0, cipher: 'AES-256-GCM', encrypt: half, decrypt: other },
+      {
+        format: 'aead',
+        peerId: id,
+        slot: 'primary',
+        keyId: 0,
+        cipher: 'AES-256-GCM',
+        encrypt: half,
+        decrypt: other,
+      },
       now,
     );
   check(refused === undefined, `peer ${id}: ${refused?.text}`);

@@ -21,8 +21,8 @@ export const SERVER4 = '10.8.0.1';
 export const SERVER6 = 'fd42:8::1';
 export const SERVER_ADDRESSES = [SERVER4, SERVER6] as const;
 
-/** dco, plain: stock OpenVPN 2.7 with and without offload; kernel, js: ovpnd on that plane; auto: its own choice. */
-export type Kind = 'dco' | 'plain' | 'kernel' | 'js' | 'auto';
+/** dco, plain: stock OpenVPN 2.7 with and without offload; kernel, native, js: ovpnd on that plane; auto: its own choice. */
+export type Kind = 'dco' | 'plain' | 'kernel' | 'native' | 'js' | 'auto';
 
 export interface Agreement {
   readonly cipher?: 'AES-256-GCM' | 'CHACHA20-POLY1305';
@@ -42,6 +42,8 @@ export interface Extra {
   readonly sections?: readonly Section[];
   /** Words in front of the command: `setpriv ...`. */
   readonly before?: readonly string[];
+  /** In place of `ovpnd`. */
+  readonly program?: readonly string[];
   /** False where the test ends it in its own way. */
   readonly clean?: boolean;
 }
@@ -81,7 +83,8 @@ export class Ovpnd {
     const dir = `${scene.dir}/${namespace.name}-${tunnel}`;
     const runDir = `${dir}/run`;
     await scene.guest.write(`${dir}/ovpnd`, uciText(sections));
-    const words = [...(extra.before ?? []), 'ovpnd', 'run', tunnel, '-c', dir, '-r', runDir];
+    const { before = [], program = ['ovpnd'] } = extra;
+    const words = [...before, ...program, 'run', tunnel, '-c', dir, '-r', runDir];
     const name = `ovpnd ${tunnel} in ${namespace.name}`;
     const process = scene.spawn(name, namespace, words, { clean: extra.clean ?? true });
     return new Ovpnd(namespace, tunnel, dir, process);
@@ -220,7 +223,7 @@ export async function assertPlane(end: End): Promise<void> {
   if (end.kind === 'dco') await end.process.line(DCO_USED);
   if (end.kind === 'plain')
     strictEqual(end.process.find(DCO_USED), undefined, 'offload although switched off');
-  if (end.kind === 'kernel' || end.kind === 'js') {
+  if (end.kind === 'kernel' || end.kind === 'native' || end.kind === 'js') {
     strictEqual((await end.ovpnd!.status()).data_plane.name, end.kind);
   }
   const isOffloaded = end.kind === 'dco' || end.kind === 'kernel';

@@ -13,6 +13,7 @@ export const isKernel = K === 'kernel';
 
 export const NAMES: Readonly<Record<Kind, string>> = {
   kernel: 'ovpnd-K',
+  native: 'ovpnd-native',
   js: 'ovpnd-js',
   auto: 'ovpnd',
   dco: '2.7 with DCO',

@@ -7,6 +7,7 @@ import type { Guest } from './guest.ts';
 
 const OPTIONS = [
   '--bundle',
+  '--minify',
   '--format=iife',
   '--platform=neutral',
   '--main-fields=module,main',

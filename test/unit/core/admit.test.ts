@@ -323,6 +323,24 @@ describe('core/admit: protocol bits', () => {
     deepEqual(offer(2 + 512).options, ['peer-id 0'], 'not without the flags');
   });
 
+  it('the epoch format, where the client, the data plane and the packets can', () => {
+    const formats = (proto: number, epoch: boolean) => {
+      const { capabilities } = server().state.options;
+      const bench = server({ capabilities: { ...capabilities, epoch } });
+      const hand = join(bench, { peerInfo: peerInfo(proto), occ: 'V4,cipher AES-256-GCM' });
+      if (hand.texts.length === 0) say(bench, hand, 'PUSH_REQUEST');
+      const isPushed = pushed(hand).some(line => /^protocol-flags.* aead-epoch$/.test(line));
+      const peer = [...bench.plane.peers.values()][0]!;
+      return [isPushed, bench.state.byId.get(0)!.keys!.format, peer.primary!.format];
+    };
+    deepEqual(formats(8094, true), [true, 'aead-epoch', 'aead-epoch']);
+    const classic = [false, 'aead', 'aead'];
+    deepEqual(formats(8094, false), classic, 'the plane cannot');
+    deepEqual(formats(8094 - 1024, true), classic, 'the client cannot');
+    deepEqual(formats(8094 - 2, true), classic, 'no peer-id');
+    deepEqual(formats(2 + 1024, true), classic, 'no protocol-flags');
+  });
+
   it('no P_DATA_V2: no peer-id, and refused by a plane that needs it', () => {
     deepEqual(offer(0), { options: [], atOnce: false, derivation: 'tls1-prf', format: 'v1' });
     deepEqual(offer(undefined), { options: [], atOnce: false, derivation: 'tls1-prf', format: 'v1' });

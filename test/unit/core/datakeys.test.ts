@@ -9,7 +9,7 @@ import {
   keysDeadline,
   tickKeys,
 } from '../../../src/core/datakeys.ts';
-import type { PlaneCommand } from '../../../src/core/plane.ts';
+import type { DataFormat, PlaneCommand } from '../../../src/core/plane.ts';
 import { renegotiate } from '../../../src/core/session.ts';
 import { FakePlane, T0 } from './bench.ts';
 import { type Ends, ends, shake, talk, up } from './ends.ts';
@@ -23,8 +23,8 @@ class Pair {
   readonly keys: { client: DataKeys; server: DataKeys };
   now = T0;
 
-  constructor(derivation: 'tls-ekm' | 'tls1-prf' = 'tls-ekm', deferMs = 60_000) {
-    const chosen = { peerId: 0, cipher: 'AES-256-GCM', derivation, deferMs } as const;
+  constructor(derivation: 'tls-ekm' | 'tls1-prf' = 'tls-ekm', deferMs = 60_000, format: DataFormat = 'aead') {
+    const chosen = { peerId: 0, cipher: 'AES-256-GCM', derivation, format, deferMs } as const;
     const first = (name: 'client' | 'server'): DataKeys => {
       const commands: PlaneCommand[] = [{ op: 'addPeer', peer: { peerId: 0, path: this.both.server.path } }];
       const keys = installFirst(this.both[name].session, chosen, commands)!;
@@ -84,6 +84,7 @@ describe('core/datakeys: derivation', () => {
       deepEqual(client.encrypt, server.decrypt);
       deepEqual(client.decrypt, server.encrypt);
       notDeepEqual(client.encrypt, client.decrypt);
+      ok(client.format === 'aead');
       equal(client.encrypt.key.length, 32);
       pair.rekey();
       const next = pair.planes.client.peers.get(0)!.secondary!;
@@ -92,6 +93,22 @@ describe('core/datakeys: derivation', () => {
     });
   }
 
+  it('epoch format: 32 bytes for each direction whatever the cipher, and for the next key again', () => {
+    const pair = new Pair('tls-ekm', 60_000, 'aead-epoch');
+    const first = pair.planes.client.peers.get(0)!.primary!;
+    const other = pair.planes.server.peers.get(0)!.primary!;
+    ok(first.format === 'aead-epoch' && other.format === 'aead-epoch');
+    equal(first.encrypt.epochKey.length, 32);
+    deepEqual(first.encrypt, other.decrypt);
+    deepEqual(first.decrypt, other.encrypt);
+    notDeepEqual(first.encrypt, first.decrypt);
+    pair.rekey();
+    const next = pair.planes.client.peers.get(0)!.secondary!;
+    equal(next.format, 'aead-epoch');
+    notDeepEqual(next.encrypt, first.encrypt);
+    deepEqual(next.encrypt, pair.planes.server.peers.get(0)!.secondary!.decrypt);
+  });
+
   it('the two derivations differ, and key length follows the cipher', () => {
     const both = up();
     const make = (
@@ -99,9 +116,13 @@ describe('core/datakeys: derivation', () => {
       derivation: 'tls-ekm' | 'tls1-prf',
     ) => {
       const commands: PlaneCommand[] = [];
-      installFirst(both.client.session, { peerId: 0, cipher, derivation, deferMs: 1 }, commands);
+      installFirst(
+        both.client.session,
+        { peerId: 0, cipher, derivation, format: 'aead', deferMs: 1 },
+        commands,
+      );
       const [command] = commands;
-      return command?.op === 'addKey' ? command.key.encrypt.key : undefined;
+      return command?.op === 'addKey' && command.key.format === 'aead' ? command.key.encrypt.key : undefined;
     };
     equal(make('AES-128-GCM', 'tls-ekm')!.length, 16);
     equal(make('AES-192-GCM', 'tls-ekm')!.length, 24);
@@ -110,7 +131,13 @@ describe('core/datakeys: derivation', () => {
 
   it('no keys from zero material or before the key method message, and no command', () => {
     const early = ends({ zeroExporter: true });
-    const chosen = { peerId: 0, cipher: 'AES-256-GCM', derivation: 'tls-ekm', deferMs: 1 } as const;
+    const chosen = {
+      peerId: 0,
+      cipher: 'AES-256-GCM',
+      derivation: 'tls-ekm',
+      format: 'aead',
+      deferMs: 1,
+    } as const;
     const commands: PlaneCommand[] = [];
     equal(installFirst(early.client.session, chosen, commands), undefined);
     shake(early);

@@ -62,7 +62,8 @@ describe('core/p2p: what is agreed on', () => {
     deepEqual(all.agreed, {
       cipher: GCM,
       derivation: 'tls-ekm',
-      format: 'v2',
+      packets: 'v2',
+      format: 'aead',
       peerId: 0xabcdef,
       dynamicWrap: true,
       ccExit: true,
@@ -76,7 +77,18 @@ describe('core/p2p: what is agreed on', () => {
     equal(without(8).peerId, 0x76706e);
     equal(without(128).ccExit, false);
     equal(without(512).dynamicWrap, false);
-    deepEqual([without(2).format, without(2).peerId], ['v1', 0]);
+    deepEqual([without(2).packets, without(2).peerId], ['v1', 0]);
+  });
+
+  it('the epoch format, where both ends can and packets have a peer-id', () => {
+    const can = { ...capabilities, epoch: true };
+    const format = (proto: number, capabilities = can) =>
+      agreed({ peerInfo: peerInfo(proto), capabilities }).format;
+    equal(format(2 + 8 + 32 + 1024), 'aead-epoch');
+    equal(format(2 + 8 + 32), 'aead');
+    equal(format(8 + 32 + 1024), 'aead');
+    equal(format(2 + 8 + 1024), 'aead', 'not without bit 5');
+    equal(format(2 + 8 + 32 + 1024, capabilities), 'aead');
   });
 
   it('a peer that does not negotiate so: the other bits count for nothing', () => {
@@ -84,7 +96,8 @@ describe('core/p2p: what is agreed on', () => {
     deepEqual(old, {
       cipher: GCM,
       derivation: 'tls1-prf',
-      format: 'v1',
+      packets: 'v1',
+      format: 'aead',
       peerId: 0,
       dynamicWrap: false,
       ccExit: false,
@@ -110,7 +123,7 @@ describe('core/p2p: what is agreed on', () => {
     match(outcome({ exported: [255, 255, 255] }).agreed as string, /peer-id means none/);
     const kernel = { ...capabilities, dataV1: false };
     match(outcome({ peerInfo: peerInfo(32), capabilities: kernel }).agreed as string, /P_DATA_V2/);
-    equal(agreed({ capabilities: kernel }).format, 'v2');
+    equal(agreed({ capabilities: kernel }).packets, 'v2');
   });
 });
 

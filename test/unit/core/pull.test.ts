@@ -77,6 +77,24 @@ describe('core/pull: peer and keys', () => {
     equal(derivation(`${without('protocol-flags')},key-derivation tls-ekm`), 'tls-ekm');
   });
 
+  it('the epoch format when the server says so and the data plane can', () => {
+    const { capabilities } = client().state.options;
+    const can = { capabilities: { ...capabilities, epoch: true } };
+    const push = PUSH.replace('tls-ekm', 'tls-ekm aead-epoch');
+    const bench = client(can);
+    connected(bench, push);
+    const key = planePeer(bench).primary!;
+    ok(key.format === 'aead-epoch');
+    deepEqual([key.encrypt.epochKey.length, key.decrypt.epochKey.length], [32, 32]);
+    equal(bench.state.keys!.format, 'aead-epoch');
+    const plain = client(can);
+    connected(plain, PUSH);
+    equal(planePeer(plain).primary!.format, 'aead');
+    equal(refused(push), 'server pushed aead-epoch, which this data plane cannot do');
+    const noId = without('peer-id').replace('tls-ekm', 'tls-ekm aead-epoch');
+    equal(refused(noId, can), 'server pushed aead-epoch without peer-id');
+  });
+
   it('no peer-id: the old format, refused by a plane that cannot', () => {
     const bench = client();
     connected(bench, without('peer-id'));

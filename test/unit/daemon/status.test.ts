@@ -22,6 +22,7 @@ function peer(name: string, changes: Partial<StatusPeer> = {}): StatusPeer {
     routes: [],
     connected_since: NOW - 7500,
     cipher: 'AES-256-GCM',
+    data_format: 'aead',
     tls: 'TLSv1.3 TLS_AES_256_GCM_SHA384',
     handshake_age_s: 723,
     rx_bytes: 1_288_490_189,
@@ -55,6 +56,7 @@ const SERVER: TunnelStatus = {
       connected_since: NOW - 59,
       handshake_age_s: 59,
       cipher: 'CHACHA20-POLY1305',
+      data_format: 'aead-epoch',
       rx_bytes: 0,
       tx_bytes: 1536,
     }),
@@ -108,7 +110,7 @@ describe('status table', () => {
 
         PEER         REAL ADDRESS        VPN ADDRESSES              CONNECTED  HANDSHAKE   RECEIVED  SENT     CIPHER
         alice-phone  203.0.113.7:51234   10.8.0.10, fd42:8::a       2h 5m      12m 3s ago  1.2 GiB   340 MiB  AES-256-GCM
-        bob          [2001:db8::5]:1194  10.8.0.2, 192.168.40.0/24  59s        59s ago     0 B       1.5 KiB  CHACHA20-POLY1305
+        bob          [2001:db8::5]:1194  10.8.0.2, 192.168.40.0/24  59s        59s ago     0 B       1.5 KiB  CHACHA20-POLY1305 epoch
       `),
     );
   });

@@ -6,6 +6,7 @@ import type { PlaneKey, PlanePeer, PlanePeerChange } from '../../../src/core/pla
 import { execute } from '../../../src/plane/command.ts';
 import { DROP_REASONS } from '../../../src/plane/drops.ts';
 import {
+  direction,
   drops,
   fromClient,
   ip,
@@ -33,10 +34,13 @@ function withPeers(): Recorder {
 describe('plane/command', () => {
   it('leaves no key material behind: the plane has its copy', () => {
     const { plane } = withPeers();
-    const { server } = keyPair(1);
-    assert.equal(execute(plane, { op: 'addKey', key: server }, 0), undefined);
-    for (const { key: bytes, nonceTail } of [server.encrypt, server.decrypt])
-      assert.ok([...bytes, ...nonceTail].every(byte => byte === 0));
+    for (const dataFormat of ['aead', 'aead-epoch'] as const) {
+      const { server } = keyPair(1, { dataFormat });
+      assert.equal(execute(plane, { op: 'addKey', key: server }, 0), undefined);
+      const material = [server.encrypt, server.decrypt].flatMap(half => Object.values(half) as Uint8Array[]);
+      assert.equal(material.length, dataFormat === 'aead' ? 4 : 2);
+      for (const bytes of material) assert.ok(bytes.length >= 8 && bytes.every(byte => byte === 0));
+    }
   });
 });
 
@@ -243,6 +247,10 @@ describe('plane/js: delPeer and close', () => {
 
 describe('plane/js: keys', () => {
   const good = keyPair(1).server;
+  const half = direction('AES-256-GCM', 'half');
+  const aead = { ...good, format: 'aead' as const, encrypt: half, decrypt: half };
+  const epochKey = (length: number) => ({ epochKey: new Uint8Array(length) });
+  const epoch = { ...good, format: 'aead-epoch' as const, encrypt: epochKey(32), decrypt: epochKey(32) };
   const refused: [string, string, PlaneKey][] = [
     ['an unknown peer', 'ENOENT', { ...good, peerId: 2 }],
     ['key id 8', 'EINVAL', { ...good, keyId: 8 }],
@@ -250,10 +258,13 @@ describe('plane/js: keys', () => {
     ['an unknown cipher', 'EINVAL', { ...good, cipher: 'BF-CBC' as 'AES-256-GCM' }],
     ['a name that objects have', 'EINVAL', { ...good, cipher: 'toString' as 'AES-256-GCM' }],
     ['an unknown slot', 'EINVAL', { ...good, slot: 'peerId' as 'primary' }],
-    ['a short key', 'EINVAL', { ...good, encrypt: { ...good.encrypt, key: new Uint8Array(31) } }],
-    ['a long key', 'EINVAL', { ...good, decrypt: { ...good.decrypt, key: new Uint8Array(33) } }],
-    ['a short tail', 'EINVAL', { ...good, decrypt: { ...good.decrypt, nonceTail: new Uint8Array(7) } }],
-    ['a long tail', 'EINVAL', { ...good, encrypt: { ...good.encrypt, nonceTail: new Uint8Array(12) } }],
+    ['a short key', 'EINVAL', { ...aead, encrypt: { ...half, key: new Uint8Array(31) } }],
+    ['a long key', 'EINVAL', { ...aead, decrypt: { ...half, key: new Uint8Array(33) } }],
+    ['a short tail', 'EINVAL', { ...aead, decrypt: { ...half, nonceTail: new Uint8Array(7) } }],
+    ['a long tail', 'EINVAL', { ...aead, encrypt: { ...half, nonceTail: new Uint8Array(12) } }],
+    ['an unknown format', 'EINVAL', { ...aead, format: 'cbc' as 'aead' }],
+    ['a short epoch key', 'EINVAL', { ...epoch, encrypt: epochKey(16) }],
+    ['a long epoch key', 'EINVAL', { ...epoch, decrypt: epochKey(64) }],
   ];
   for (const [name, code, key] of refused) {
     it(`refuses ${name} with ${code}, and the key before stays`, () => {

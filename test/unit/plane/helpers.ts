@@ -3,7 +3,14 @@
 
 import { type Ip, type Path, type Prefix, parseIp, parsePrefix } from '../../../src/core/address.ts';
 import { CIPHER_KEY_LENGTH, type CipherName, type Crypto } from '../../../src/core/crypto.ts';
-import type { DirectionKey, KeySlot, PlaneKey, PlaneNotice } from '../../../src/core/plane.ts';
+import type {
+  DataFormat,
+  DirectionKey,
+  EpochKey,
+  KeySlot,
+  PlaneKey,
+  PlaneNotice,
+} from '../../../src/core/plane.ts';
 import { createJsPlane, type JsPlaneOptions } from '../../../src/plane/js.ts';
 import type { PacketPlane, PlaneMode, PlaneSink } from '../../../src/plane/plane.ts';
 import { nodeCrypto } from './nodecrypto.ts';
@@ -51,23 +58,37 @@ export function direction(cipher: CipherName, seed: string): DirectionKey {
   return { key: bytes.slice(0, CIPHER_KEY_LENGTH[cipher]), nonceTail: bytes.slice(32, 40) };
 }
 
+/** The same for the epoch format. */
+export function epochDirection(seed: string): EpochKey {
+  return { epochKey: nodeCrypto.hash('SHA256', Buffer.from(seed)) };
+}
+
 export interface KeyChoice {
   readonly slot?: KeySlot;
   readonly keyId?: number;
   readonly cipher?: CipherName;
   readonly seed?: string;
+  readonly dataFormat?: DataFormat;
 }
 
 /** The server's and the client's view of one key. */
 export function keyPair(peerId: number, choice: KeyChoice = {}): { server: PlaneKey; client: PlaneKey } {
-  const { slot = 'primary', keyId = 0, cipher = 'AES-256-GCM' } = choice;
+  const { slot = 'primary', keyId = 0, cipher = 'AES-256-GCM', dataFormat = 'aead' } = choice;
   const seed = `${choice.seed ?? 'seed'} ${peerId} ${keyId}`;
+  const common = { peerId, slot, keyId, cipher };
+  if (dataFormat === 'aead-epoch') {
+    const up = epochDirection(`${seed} up`);
+    const down = epochDirection(`${seed} down`);
+    return {
+      server: { ...common, format: dataFormat, encrypt: down, decrypt: up },
+      client: { ...common, format: dataFormat, encrypt: up, decrypt: down },
+    };
+  }
   const up = direction(cipher, `${seed} up`);
   const down = direction(cipher, `${seed} down`);
-  const common = { peerId, slot, keyId, cipher };
   return {
-    server: { ...common, encrypt: down, decrypt: up },
-    client: { ...common, encrypt: up, decrypt: down },
+    server: { ...common, format: dataFormat, encrypt: down, decrypt: up },
+    client: { ...common, format: dataFormat, encrypt: up, decrypt: down },
   };
 }
 
@@ -137,11 +158,15 @@ export function pair(
     crypto?: Crypto;
     peerId?: number;
     limits?: JsPlaneOptions['limits'];
+    /** In place of `limits`. */
+    serverLimits?: JsPlaneOptions['limits'];
+    mssfix?: number;
   } = {},
 ): { server: Recorder; client: Recorder; peerId: number } {
   const peerId = choice.peerId ?? 1;
-  const options = { crypto: choice.crypto ?? nodeCrypto, ...(choice.limits && { limits: choice.limits }) };
-  const server = record('mp', options);
+  const { limits, serverLimits = limits, mssfix = 0 } = choice;
+  const options = { crypto: choice.crypto ?? nodeCrypto, mssfix, ...(limits && { limits }) };
+  const server = record('mp', { ...options, ...(serverLimits && { limits: serverLimits }) });
   const client = record('p2p', options);
   const format = choice.format ?? 'v2';
   const keys = keyPair(peerId, choice);

@@ -46,7 +46,15 @@ function keyOf(vector: DataVector): PlaneKey {
   const direction = { key: unhex(key), nonceTail: unhex(implicit_iv) };
   const keyId = Number.parseInt(vector.outputs.packet.slice(0, 2), 16) & 7;
   const cipher = cipherOf(vector);
-  return { peerId: 0, slot: 'primary', keyId, cipher, encrypt: direction, decrypt: direction };
+  return {
+    format: 'aead',
+    peerId: 0,
+    slot: 'primary',
+    keyId,
+    cipher,
+    encrypt: direction,
+    decrypt: direction,
+  };
 }
 
 function packetIdOf(vector: DataVector): number {
@@ -88,9 +96,10 @@ for (const [name, crypto] of CRYPTOS) {
         const headerLength = opcode === 6 ? 1 : 4;
         const limits = { ...KEY_LIMITS, firstPacketId: packetIdOf(vector) };
         const key = createKey(crypto, keyOf(vector), limits);
-        const sealed = sealPacket(key, datagram.subarray(0, headerLength), unhex(vector.inputs.plaintext));
+        const plaintext = unhex(vector.inputs.plaintext);
+        const sealed = sealPacket(key, datagram.subarray(0, headerLength), plaintext, limits);
         assert.equal(hex(sealed!), vector.outputs.packet);
-        const opened = new PacketOpener().open(key, datagram, headerLength);
+        const opened = new PacketOpener().open(key, key.rx, datagram, headerLength);
         assert.equal(hex(opened!), vector.inputs.plaintext);
       });
 

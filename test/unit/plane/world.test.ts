@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A server and three clients over a network that loses, repeats, reorders, changes and makes up packets, while
-// clients move and keys change. Whatever the schedule: what is delivered was sent, by whom it says and to whom
+// clients move and keys change, of both formats. Whatever the schedule: what is delivered was sent, by whom it says and to whom
 // it comes, and once; no nonce is used twice under one key; nothing but new authentic packets moves a peer.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { formatIp, type Path, sameEndpoint } from '../../../src/core/address.ts';
 import type { Crypto } from '../../../src/core/crypto.ts';
+import type { DataFormat } from '../../../src/core/plane.ts';
 import {
   hex,
   ip,
@@ -21,7 +22,11 @@ import {
 import { nodeCrypto } from './nodecrypto.ts';
 
 const CLIENTS = 3;
+/** Eight packets of 22 bytes: in the epoch format keys follow each other while packets are on their way. */
+const LIMITS = { gcmUsageSoft: 24 };
 const SERVER_PATH = path(SERVER_PORT, '203.0.113.1');
+
+const formatOf = (peer: number): DataFormat => (peer === 2 ? 'aead-epoch' : 'aead');
 
 /** nodeCrypto that fails when a nonce comes twice under one key. */
 function strictCrypto(): Crypto {
@@ -55,7 +60,7 @@ interface Flight {
 
 class World {
   readonly crypto = strictCrypto();
-  readonly server = record('mp', { crypto: this.crypto });
+  readonly server = record('mp', { crypto: this.crypto, limits: LIMITS });
   readonly clients: Recorder[] = [];
   readonly paths: Path[] = [];
   readonly keyIds: number[] = [];
@@ -70,7 +75,7 @@ class World {
 
   constructor() {
     for (let peer = 0; peer < CLIENTS; peer++) {
-      const client = record('p2p', { crypto: this.crypto });
+      const client = record('p2p', { crypto: this.crypto, limits: LIMITS });
       this.clients.push(client);
       this.paths.push(path(5000 + peer));
       this.keyIds.push(0);
@@ -79,7 +84,7 @@ class World {
       const vpnIp4 = ip(`10.8.0.${peer + 2}`);
       ok(this.server.plane.addPeer({ peerId: peer, format, path: this.paths[peer]!, vpnIp4 }, 0));
       ok(client.plane.addPeer({ peerId: peer, format, path: SERVER_PATH }, 0));
-      const keys = keyPair(peer);
+      const keys = keyPair(peer, { dataFormat: formatOf(peer) });
       ok(this.server.plane.addKey(keys.server, 0));
       ok(client.plane.addKey(keys.client, 0));
     }
@@ -133,7 +138,8 @@ class World {
     if (phase === 0) {
       const keyId = (this.keyIds[peer]! + 1) % 8;
       this.keyIds[peer] = keyId;
-      const keys = keyPair(peer, { keyId, slot: 'secondary', seed: `${this.#generation++}` });
+      const seed = `${this.#generation++}`;
+      const keys = keyPair(peer, { keyId, slot: 'secondary', seed, dataFormat: formatOf(peer) });
       ok(plane.addKey(keys.client, this.now));
       ok(this.server.plane.addKey(keys.server, this.now));
     } else if (phase === 1) {

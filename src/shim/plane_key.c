@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Data keys: packet ids and replay windows, usage limits, epochs. src/plane/keys.ts and epoch.ts are the reference. In
+ * the epoch format keys are derived when a key is installed and at the end of an epoch, never for a packet alone.
+ *
+ *   E_1 = the key material                             E_(n+1) = label(E_n, "datakey upd", 32)
+ *   data key_n = label(E_n, "data_key", key length)    data iv_n = label(E_n, "data_iv", 12)
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "plane.h"
+
+/* ---- replay */
+
+static bool is_seen(const struct replay *replay, uint64_t id)
+{
+	return replay->seen[id % REPLAY_WINDOW / 32] & 1u << (id & 31);
+}
+
+bool replay_accept(struct replay *replay, uint64_t id, int64_t now)
+{
+	if (id == 0)
+		return false;
+	if (replay->expire_ms && now >= replay->expire_ms)
+		replay->floor = replay->highest;
+	if (id > replay->highest) {
+		/* However far the jump: after a long outage the sender's ids are where they are. */
+		if (id - replay->highest >= REPLAY_WINDOW)
+			memset(replay->seen, 0, sizeof(replay->seen));
+		else
+			for (uint64_t i = replay->highest + 1; i != id + 1; i++)
+				replay->seen[i % REPLAY_WINDOW / 32] &= ~(1u << (i & 31));
+		replay->highest = id;
+	} else if (id <= replay->floor || replay->highest - id >= REPLAY_WINDOW || is_seen(replay, id)) {
+		return false;
+	}
+	replay->seen[id % REPLAY_WINDOW / 32] |= 1u << (id & 31);
+	replay->expire_ms = now + REPLAY_EXPIRE_MS;
+	return true;
+}
+
+/* ---- limits */
+
+static bool is_worn(const struct plane *plane, const struct data_key *key, const struct direction *direction,
+		    uint64_t packets)
+{
+	return !key->is_chacha && packets + direction->blocks >= plane->limits.gcm_soft;
+}
+
+static bool is_receiver_worn(const struct plane *plane, const struct data_key *key)
+{
+	return key->open.failures > plane->limits.failures_soft ||
+	       is_worn(plane, key, &key->open, key->replay.highest);
+}
+
+static uint64_t sent_with(const struct data_key *key)
+{
+	/* Tests begin at 0. */
+	return key->next_id ? key->next_id - 1 : 0;
+}
+
+bool key_is_expiring(const struct plane *plane, const struct data_key *key)
+{
+	uint64_t sent = sent_with(key);
+
+	if (key->is_epoch)
+		return key->seal.epoch >= plane->limits.epoch_soft;
+	return sent >= plane->limits.soft_id || is_worn(plane, key, &key->seal, sent) || is_receiver_worn(plane, key);
+}
+
+/* ---- epochs */
+
+/* HKDF-Expand-Label of RFC 8446 with SHA-256, OpenVPN's prefix and no context; at most 32 bytes are one block. */
+static bool expand(const uint8_t *secret, const char *label, size_t length, uint8_t *out)
+{
+	static const char prefix[] = "ovpn ";
+	uint8_t info[32] = { length >> 8, length }, block[CRYPTO_DIGEST_MAX];
+	size_t at = 3 + sizeof(prefix) - 1, label_length = strlen(label);
+	bool done;
+
+	info[2] = sizeof(prefix) - 1 + label_length;
+	memcpy(info + 3, prefix, sizeof(prefix) - 1);
+	memcpy(info + at, label, label_length);
+	at += label_length;
+	/* The length of the context, and the number of the block. */
+	info[at++] = 0;
+	info[at++] = 1;
+	done = crypto_hmac("SHA256", secret, EPOCH_KEY_LENGTH, info, at, block) == 0;
+	memcpy(out, block, length);
+	explicit_bzero(block, sizeof(block));
+	return done;
+}
+
+static bool next_epoch_key(uint8_t *epoch_key)
+{
+	uint8_t next[EPOCH_KEY_LENGTH];
+	bool done = expand(epoch_key, "datakey upd", sizeof(next), next);
+
+	if (done)
+		memcpy(epoch_key, next, sizeof(next));
+	explicit_bzero(next, sizeof(next));
+	return done;
+}
+
+static size_t key_length(const struct data_key *key)
+{
+	return strcmp(key->cipher, "AES-128-GCM") == 0 ? 16 : strcmp(key->cipher, "AES-192-GCM") == 0 ? 24 : 32;
+}
+
+/* False: out of memory, and there is no key. */
+static bool begin_epoch(struct direction *direction, const struct data_key *key, const uint8_t *epoch_key,
+			uint16_t epoch)
+{
+	uint8_t bytes[32];
+	int error;
+
+	*direction = (struct direction){ .epoch = epoch };
+	if (expand(epoch_key, "data_key", key_length(key), bytes) &&
+	    expand(epoch_key, "data_iv", sizeof(direction->iv), direction->iv))
+		direction->aead = crypto_aead_new(key->cipher, bytes, key_length(key), &error);
+	explicit_bzero(bytes, sizeof(bytes));
+	return direction->aead;
+}
+
+static void end_direction(struct direction *direction)
+{
+	if (direction->aead)
+		crypto_aead_free(direction->aead);
+	explicit_bzero(direction, sizeof(*direction));
+}
+
+/* The keys after `count` of them; one that cannot be had is missed when its time comes. */
+static void refill(struct data_key *key, int count)
+{
+	for (int i = count; i < EPOCH_FUTURE_KEYS; i++) {
+		struct direction *next = &key->future[i];
+
+		*next = (struct direction){ 0 };
+		if (next_epoch_key(key->open_key))
+			begin_epoch(next, key, key->open_key, key->open.epoch + 1 + i);
+		next->epoch = key->open.epoch + 1 + i;
+	}
+}
+
+static void send_in_epoch(struct data_key *key, uint16_t epoch)
+{
+	struct direction next = { 0 };
+	uint8_t epoch_key[EPOCH_KEY_LENGTH];
+
+	memcpy(epoch_key, key->seal_key, sizeof(epoch_key));
+	for (uint16_t at = key->seal.epoch; at < epoch; at++)
+		if (!next_epoch_key(epoch_key))
+			return;
+	/* Without memory the present epoch goes on. */
+	if (begin_epoch(&next, key, epoch_key, epoch)) {
+		memcpy(key->seal_key, epoch_key, sizeof(epoch_key));
+		end_direction(&key->seal);
+		key->seal = next;
+		key->next_id = 1;
+	}
+	explicit_bzero(epoch_key, sizeof(epoch_key));
+}
+
+bool key_prepare(const struct plane *plane, struct data_key *key)
+{
+	uint64_t last = key->is_epoch ? EPOCH_COUNTER_MAX : PACKET_ID_MAX;
+
+	if (key->is_epoch && key->seal.epoch < plane->limits.epoch_last &&
+	    (key->next_id > last || is_worn(plane, key, &key->seal, sent_with(key)) ||
+	     /* Only its sender can replace a key: our own next epoch asks for it. */
+	     (key->seal.epoch == key->open.epoch && is_receiver_worn(plane, key))))
+		send_in_epoch(key, key->seal.epoch + 1);
+	return key->next_id <= last;
+}
+
+enum plane_drop key_find(const struct plane *plane, struct data_key *key, const uint8_t *id, size_t length, bool is_v1,
+			 struct direction **direction)
+{
+	struct direction *found = &key->open;
+	uint16_t epoch;
+
+	if (key->is_epoch) {
+		/* The epoch format has a packet id and a header of its own. */
+		if (is_v1)
+			return DROP_OPCODE;
+		if (length < EPOCH_ID_LENGTH + CRYPTO_TAG_LENGTH)
+			return DROP_SHORT;
+		epoch = id[0] << 8 | id[1];
+		if (epoch > plane->limits.epoch_last)
+			return DROP_EPOCH;
+		if (epoch > found->epoch && epoch <= found->epoch + EPOCH_FUTURE_KEYS)
+			found = &key->future[epoch - found->epoch - 1];
+		else if (epoch != found->epoch)
+			found = &key->retiring;
+		if (epoch != found->epoch || !found->aead)
+			return DROP_EPOCH;
+	}
+	*direction = found;
+	return found->failures > plane->limits.failures_max ? DROP_AUTH : DROP_NONE;
+}
+
+/* A later epoch becomes the present one, also for sending. */
+static void follow(struct data_key *key, struct direction *next)
+{
+	int skipped = next - key->future;
+
+	end_direction(&key->retiring);
+	key->retiring = key->open;
+	key->retiring_replay = key->replay;
+	memset(&key->replay, 0, sizeof(key->replay));
+	key->open = *next;
+	memset(next, 0, sizeof(*next));
+	for (int i = 0; i < skipped; i++)
+		end_direction(&key->future[i]);
+	for (int i = skipped + 1; i < EPOCH_FUTURE_KEYS; i++)
+		key->future[i - skipped - 1] = key->future[i];
+	refill(key, EPOCH_FUTURE_KEYS - skipped - 1);
+	if (key->seal.epoch < key->open.epoch)
+		send_in_epoch(key, key->open.epoch);
+}
+
+bool key_accept(struct data_key *key, struct direction *direction, uint64_t counter, int64_t now)
+{
+	if (direction == &key->retiring)
+		return replay_accept(&key->retiring_replay, counter, now);
+	if (direction != &key->open) {
+		if (counter == 0)
+			return false;
+		follow(key, direction);
+	}
+	return replay_accept(&key->replay, counter, now);
+}
+
+/* ---- life */
+
+struct data_key *key_new(const struct plane *plane, uint8_t key_id, const char *cipher, bool is_epoch,
+			 const struct key_bytes *seal, const struct key_bytes *open)
+{
+	struct data_key *key = calloc(1, sizeof(*key));
+	int error;
+
+	if (!key)
+		return NULL;
+	key->key_id = key_id;
+	key->is_epoch = is_epoch;
+	strncpy(key->cipher, cipher, sizeof(key->cipher) - 1);
+	key->is_chacha = strcmp(cipher, "CHACHA20-POLY1305") == 0;
+	key->next_id = plane->limits.first_id;
+	if (is_epoch) {
+		memcpy(key->seal_key, seal->key, EPOCH_KEY_LENGTH);
+		memcpy(key->open_key, open->key, EPOCH_KEY_LENGTH);
+		begin_epoch(&key->seal, key, key->seal_key, 1);
+		begin_epoch(&key->open, key, key->open_key, 1);
+		refill(key, 0);
+	} else {
+		key->seal.aead = crypto_aead_new(cipher, seal->key, seal->length, &error);
+		key->open.aead = crypto_aead_new(cipher, open->key, open->length, &error);
+		memcpy(key->seal.iv + PACKET_ID_LENGTH, seal->tail, NONCE_TAIL_LENGTH);
+		memcpy(key->open.iv + PACKET_ID_LENGTH, open->tail, NONCE_TAIL_LENGTH);
+	}
+	if (key->seal.aead && key->open.aead)
+		return key;
+	key_free(key);
+	return NULL;
+}
+
+void key_free(struct data_key *key)
+{
+	if (!key)
+		return;
+	end_direction(&key->seal);
+	end_direction(&key->open);
+	end_direction(&key->retiring);
+	for (int i = 0; i < EPOCH_FUTURE_KEYS; i++)
+		end_direction(&key->future[i]);
+	explicit_bzero(key, sizeof(*key));
+	free(key);
+}

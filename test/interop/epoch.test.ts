@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The epoch data format between two ovpnd, on each data plane, with renegotiations under traffic. Against stock OpenVPN
+// 2.7, which alone has it too: test/kernel/epoch.test.ts.
+
+import { deepStrictEqual, ok, strictEqual } from 'node:assert';
+import type { TunnelStatus } from '../../src/daemon/status.ts';
+import { ping, pingAll } from './harness/ping.ts';
+import { type Row, table } from './harness/rows.ts';
+import { type Agreement, type Ends, runtimesOf, SERVER_ADDRESSES, SERVER4 } from './harness/tunnel.ts';
+import { describeEnds, up } from './harness/works.ts';
+
+type Plane = 'native' | 'js';
+
+function row(ends: Ends, planes: { server: Plane; client: Plane }, more: Agreement = {}): Row {
+  const { cipher = 'AES-256-GCM', transport = 'udp' } = more;
+  return {
+    title: `${describeEnds(ends)}: ${planes.server} and ${planes.client} plane, ${cipher}, ${transport}`,
+    runtimes: runtimesOf(ends),
+    body: async world => {
+      const { wire, server, client } = await up(
+        world,
+        ends,
+        { wrap: 'tls-crypt', ...more },
+        {
+          server: { options: { data_plane: planes.server } },
+          client: { options: { data_plane: planes.client, reneg_sec: '5' } },
+        },
+      );
+      await pingAll(wire.right, SERVER_ADDRESSES);
+      const steady = { count: 300, intervalS: 0.05, size: 700 };
+      const result = await ping(wire.right, SERVER4, steady);
+      deepStrictEqual(result, { sent: 300, received: 300 });
+      for (const end of [server, client]) {
+        const status = (await end.ovpnd!.status()) as unknown as TunnelStatus;
+        const peer = status.peers[0]!;
+        strictEqual(peer.data_format, 'aead-epoch');
+        ok(peer.handshake_age_s < 8, 'it was renegotiated');
+        deepStrictEqual(status.drops.plane, {});
+      }
+    },
+  };
+}
+
+const OURS: Ends = { server: 'quickjs', client: 'quickjs' };
+
+const NATIVE = { server: 'native', client: 'native' } as const;
+
+table('epoch data format', { atOnce: 3 }, [
+  row(OURS, { server: 'js', client: 'native' }),
+  row(OURS, { server: 'native', client: 'js' }, { cipher: 'CHACHA20-POLY1305' }),
+  row(OURS, NATIVE, { transport: 'tcp' }),
+  row({ server: 'mbedtls', client: 'quickjs' }, NATIVE),
+  row({ server: 'asan', client: 'tsan' }, NATIVE),
+]);
