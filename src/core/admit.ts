@@ -117,7 +117,9 @@ export function admit(
   });
   const deferMs = deferralMs(options.handWindowS, options.renegS);
   const { cipher, derivation, format } = choice;
-  const keys = installFirst(peer.session, { peerId, cipher, derivation, format, deferMs }, out.plane);
+  const { rekeyAfter } = options;
+  const chosen = { peerId, cipher, derivation, format, deferMs, rekeyAfter };
+  const keys = installFirst(peer.session, chosen, out.plane);
   if (keys === undefined) {
     out.plane.pop();
     for (const ip of vpnIps) for (const pool of state.pools) releaseAddress(pool, ip);

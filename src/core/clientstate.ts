@@ -8,7 +8,7 @@ import { type DropCounters, newDropCounters } from './drop.ts';
 import type { CoreDeps } from './event.ts';
 import type { ExpectedIdentity } from './identity.ts';
 import type { WantedAddress } from './network.ts';
-import type { PlaneCapabilities } from './plane.ts';
+import type { PlaneCapabilities, RekeyAfter } from './plane.ts';
 import { newPushCollector, type PushCollector, type PushedOptions } from './pushreply.ts';
 import type { Session } from './session.ts';
 import type { SessionLimits } from './sessionlimits.ts';
@@ -32,6 +32,8 @@ export interface ClientOptions {
   readonly ciphers: readonly CipherName[];
   readonly handWindowS: number;
   readonly renegS: number;
+  /** Of each key, beside that. */
+  readonly rekeyAfter?: RekeyAfter;
   /** Used unless the server pushes its own. */
   readonly ping: number;
   readonly pingRestart: number;

@@ -7,7 +7,7 @@ import type { CipherName } from './crypto.ts';
 import { earlier } from './event.ts';
 import { EXPORTER_DATA_KEYS, prfKeys, splitEpochKeys, splitKeys, wipe } from './keys.ts';
 import { SWITCH_GRACE_MS, TRANSITION_WINDOW_S } from './limits.ts';
-import type { DataFormat, KeyMaterial, PlaneCommand } from './plane.ts';
+import type { DataFormat, KeyMaterial, PlaneCommand, RekeyAfter } from './plane.ts';
 import type { KeyState, Session } from './session.ts';
 
 /** How keys come from a TLS session; agreed once per session by the push reply. */
@@ -30,6 +30,7 @@ export interface DataKeys {
   readonly format: DataFormat;
   /** Switch at most this long after the start of a negotiation: min(hand-window, reneg-sec / 2). */
   readonly deferMs: number;
+  readonly rekeyAfter?: RekeyAfter | undefined;
   primary: DataKey;
   /** The new key before the switch, the old one after it. */
   secondary: DataKey | undefined;
@@ -77,15 +78,23 @@ export function deferralMs(handWindowS: number, renegS: number): number {
 /** The first key of a session, into the primary slot. undefined: no usable key material. */
 export function installFirst(
   session: Session,
-  chosen: Pick<DataKeys, 'peerId' | 'cipher' | 'derivation' | 'format' | 'deferMs'>,
+  chosen: Pick<DataKeys, 'peerId' | 'cipher' | 'derivation' | 'format' | 'deferMs' | 'rekeyAfter'>,
   commands: PlaneCommand[],
 ): DataKeys | undefined {
   const key = session.current;
   const directions = derive(session, key, chosen);
   if (directions === undefined) return undefined;
   const { peerId, cipher } = chosen;
-  commands.push({ op: 'addKey', key: { peerId, slot: 'primary', keyId: key.keyId, cipher, ...directions } });
+  const keyId = key.keyId;
+  commands.push({
+    op: 'addKey',
+    key: { peerId, slot: 'primary', keyId, cipher, ...rekey(chosen), ...directions },
+  });
   return { ...chosen, primary: dataKey(key), secondary: undefined };
+}
+
+function rekey({ rekeyAfter }: Pick<DataKeys, 'rekeyAfter'>): { readonly rekeyAfter?: RekeyAfter } {
+  return rekeyAfter === undefined ? {} : { rekeyAfter };
 }
 
 function dataKey(key: KeyState): DataKey {
@@ -111,7 +120,7 @@ export function installNext(
   const { peerId, cipher } = keys;
   commands.push({
     op: 'addKey',
-    key: { peerId, slot: 'secondary', keyId: key.keyId, cipher, ...directions },
+    key: { peerId, slot: 'secondary', keyId: key.keyId, cipher, ...rekey(keys), ...directions },
   });
   keys.secondary = dataKey(key);
   return true;

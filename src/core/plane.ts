@@ -78,6 +78,13 @@ export type KeyMaterial =
   | { readonly format: 'aead'; readonly encrypt: DirectionKey; readonly decrypt: DirectionKey }
   | { readonly format: 'aead-epoch'; readonly encrypt: EpochKey; readonly decrypt: EpochKey };
 
+/** When a key is to be replaced whatever its cipher: so many packets or bytes, both directions together; 0: never. */
+export interface RekeyAfter {
+  readonly packets: number;
+  /** Of data packets from opcode to end. */
+  readonly bytes: number;
+}
+
 /** A data key. TX always uses the primary slot; RX tries both by key id. `aead-epoch` goes with P_DATA_V2 only. */
 export type PlaneKey = KeyMaterial & {
   readonly peerId: number;
@@ -85,6 +92,7 @@ export type PlaneKey = KeyMaterial & {
   /** 0..7 as on the wire. */
   readonly keyId: number;
   readonly cipher: CipherName;
+  readonly rekeyAfter?: RekeyAfter;
 };
 
 /** ovpn_del_peer_reason, in the kernel's order. */

@@ -135,7 +135,9 @@ function install(
   const keepalive = bothSides(ping, state.pingRestartS);
   out.plane.push({ op: 'addPeer', peer: { peerId, path, format: packets, keepalive } });
   const deferMs = deferralMs(options.handWindowS, options.renegS);
-  state.keys = installFirst(session, { peerId, cipher, derivation, format, deferMs }, out.plane);
+  const { rekeyAfter } = options;
+  const chosen = { peerId, cipher, derivation, format, deferMs, rekeyAfter };
+  state.keys = installFirst(session, chosen, out.plane);
   if (state.keys === undefined) {
     out.plane.pop();
     return 'no usable data key';

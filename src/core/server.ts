@@ -21,7 +21,7 @@ import { CONTROL_PACKET_RECEIVE_MAX, SHUTDOWN_LINGER_MS } from './limits.ts';
 import type { LoginOptions, PendingLogin } from './login.ts';
 import type { WantedNetwork } from './network.ts';
 import { isOccExit, OCC_EXIT_PAYLOAD } from './options.ts';
-import type { DelReason, PlaneCapabilities, PlaneNotice } from './plane.ts';
+import type { DelReason, PlaneCapabilities, PlaneNotice, RekeyAfter } from './plane.ts';
 import { newPool, type Pool } from './pool.ts';
 import { changeServer } from './reload.ts';
 import {
@@ -85,6 +85,8 @@ export interface ServerOptions {
   readonly handWindowS: number;
   /** 0 = clients may, we do not. */
   readonly renegS: number;
+  /** Of each key, beside that. */
+  readonly rekeyAfter?: RekeyAfter;
   readonly tunMtu: number;
   /** Our options string, and what it is over TCP. */
   readonly occ: string;

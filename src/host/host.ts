@@ -159,6 +159,8 @@ export interface NativeKey {
   readonly cipher: string;
   /** Then the keys are the first epoch keys, and the tails empty. */
   readonly isEpoch: boolean;
+  /** See RekeyAfter of src/core/plane.ts. */
+  readonly rekeyAfter: { readonly packets: number; readonly bytes: number };
   readonly encrypt: { readonly key: Uint8Array; readonly tail: Uint8Array };
   readonly decrypt: { readonly key: Uint8Array; readonly tail: Uint8Array };
 }

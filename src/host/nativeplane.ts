@@ -64,7 +64,16 @@ class ShimNativePlane implements NativePlane {
     return this.#outcome('delete peer', this.#shim.plane_del_peer(this.#handle, peerId));
   }
 
-  addKey({ peerId, slot, keyId, cipher, isEpoch, encrypt, decrypt }: NativeKey): Failure | undefined {
+  addKey({
+    peerId,
+    slot,
+    keyId,
+    cipher,
+    isEpoch,
+    rekeyAfter,
+    encrypt,
+    decrypt,
+  }: NativeKey): Failure | undefined {
     const status = this.#shim.plane_add_key(
       this.#handle,
       peerId,
@@ -76,6 +85,8 @@ class ShimNativePlane implements NativePlane {
       encrypt.tail,
       decrypt.key,
       decrypt.tail,
+      rekeyAfter.packets,
+      rekeyAfter.bytes,
     );
     return this.#outcome('add key', status);
   }

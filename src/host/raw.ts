@@ -225,6 +225,8 @@ export interface RawShim {
     encryptTail: Uint8Array,
     decryptKey: Uint8Array,
     decryptTail: Uint8Array,
+    rekeyPackets: number,
+    rekeyBytes: number,
   ): Status;
   plane_swap_keys(plane: Handle, peerId: number): Status;
   plane_del_key(plane: Handle, peerId: number, slot: number): Status;

@@ -235,6 +235,7 @@ class JsPlane implements PacketPlane {
     }
     if (!receiver.replay.accept(keys.packetId(key, datagram, headerLength), now)) return 'replay';
     keys.follow(key, receiver);
+    keys.countPacket(key, datagram.length);
     peer.lastAliveMs = now;
     this.#follow(peer, path);
     this.#warn(peer, key);
@@ -336,6 +337,7 @@ class JsPlane implements PacketPlane {
       return false;
     }
     peer.lastSentMs = now;
+    keys.countPacket(key, datagram.length);
     peer.counters.linkTxBytes += datagram.length;
     peer.counters.linkTxPackets++;
     this.#sink.send(peer.path, datagram);

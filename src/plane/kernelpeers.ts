@@ -13,9 +13,10 @@ import {
   type PlaneKey,
   type PlanePeer,
   type PlanePeerChange,
+  type RekeyAfter,
 } from '../core/plane.ts';
 import type { OvpnPeer, OvpnPeerConfig } from '../netlink/ovpn.ts';
-import { KEY_LIMITS } from './keys.ts';
+import { isOver, KEY_LIMITS } from './keys.ts';
 import { copyPath, copyRoutes, isUnspecified } from './peers.ts';
 
 /** When a key should be replaced. Tests preset them. */
@@ -37,6 +38,7 @@ const GCM_BLOCK_LENGTH = 16;
 export interface KernelKey {
   readonly keyId: number;
   readonly cipher: CipherName;
+  readonly rekeyAfter: RekeyAfter | undefined;
   txPackets: number;
   txBytes: number;
   readonly rxPackets: number;
@@ -150,6 +152,7 @@ export function createKernelKey(peer: KernelPeer, key: PlaneKey): KernelKey {
   return {
     keyId: key.keyId,
     cipher: key.cipher,
+    rekeyAfter: key.rekeyAfter,
     // The counters may be some seconds old: what they lack counts for the new key, which warns a little early.
     txPackets: linkTxPackets,
     txBytes: linkTxBytes,
@@ -175,10 +178,11 @@ export function isExpiring(peer: KernelPeer, key: KernelKey, limits: UsageLimits
   const { counters } = peer;
   const sent = counters.linkTxPackets - key.txPackets;
   if (sent >= limits.packetsSoft) return true;
-  if (key.cipher === 'CHACHA20-POLY1305') return false;
   const sentBytes = counters.linkTxBytes - key.txBytes;
   const received = counters.linkRxPackets - key.rxPackets;
   const receivedBytes = counters.linkRxBytes - key.rxBytes;
+  if (key.rekeyAfter && isOver(key.rekeyAfter, sent + received, sentBytes + receivedBytes)) return true;
+  if (key.cipher === 'CHACHA20-POLY1305') return false;
   const usage = Math.max(sent + sentBytes / GCM_BLOCK_LENGTH, received + receivedBytes / GCM_BLOCK_LENGTH);
   return usage >= limits.gcmUsageSoft;
 }

@@ -21,6 +21,7 @@ import {
   EPOCH_KEY_LENGTH,
   type KeyMaterial,
   type PlaneKey,
+  type RekeyAfter,
 } from '../core/plane.ts';
 import {
   type Direction,
@@ -94,9 +95,15 @@ export interface DataKey {
   readonly epochs: Epochs | undefined;
   /** Counter of the next packet; above the format's last there is none. */
   nextId: number;
+  /** Packets and their bytes in both directions, for `rekeyAfter`. */
+  packets: number;
+  bytes: number;
+  readonly rekeyAfter: RekeyAfter;
   /** The keyExpiring notice has been given. */
   isExpiryTold: boolean;
 }
+
+const NEVER: RekeyAfter = { packets: 0, bytes: 0 };
 
 /** What is wrong with a key before it is made; undefined = nothing. */
 export function checkKey(key: PlaneKey): PlaneResult {
@@ -130,8 +137,9 @@ function checkMaterial(key: KeyMaterial, cipher: CipherName, length: number): Pl
 
 /** A key that checkKey found right; its bytes are copied. */
 export function createKey(crypto: Crypto, key: PlaneKey, limits: KeyLimits): DataKey {
-  const { keyId, cipher, format } = key;
-  const common = { keyId, cipher, format, nextId: limits.firstPacketId, isExpiryTold: false };
+  const { keyId, cipher, format, rekeyAfter = NEVER } = key;
+  const begin = { nextId: limits.firstPacketId, packets: 0, bytes: 0, isExpiryTold: false };
+  const common = { keyId, cipher, format, rekeyAfter, ...begin };
   if (key.format === 'aead-epoch') {
     return { ...common, ...beginEpochs(crypto, cipher, key.encrypt.epochKey, key.decrypt.epochKey) };
   }
@@ -282,9 +290,20 @@ export class PacketOpener {
   }
 }
 
+/** A packet of `length` bytes was sent or received. */
+export function countPacket(key: DataKey, length: number): void {
+  key.packets++;
+  key.bytes += length;
+}
+
+export function isOver(after: RekeyAfter, packets: number, bytes: number): boolean {
+  return (after.packets > 0 && packets >= after.packets) || (after.bytes > 0 && bytes >= after.bytes);
+}
+
 /** Whether it is time for a new key: both directions count, packet ids only when sending. */
 export function isExpiring(key: DataKey, limits: KeyLimits): boolean {
   const { cipher, tx, rx } = key;
+  if (isOver(key.rekeyAfter, key.packets, key.bytes)) return true;
   if (key.epochs !== undefined) return tx.epoch >= limits.epochSoft;
   const sent = key.nextId - 1;
   return (

@@ -13,6 +13,7 @@ import {
   type PlaneKey,
   type PlanePeer,
   type PlanePeerChange,
+  type RekeyAfter,
 } from '../core/plane.ts';
 import { DROP_REASONS, type DropReason } from './drops.ts';
 import { checkKey, KEY_LIMITS, type KeyLimits } from './keys.ts';
@@ -76,6 +77,7 @@ interface EngineKey {
   readonly keyId: number;
   readonly cipher: string;
   readonly isEpoch: boolean;
+  readonly rekeyAfter: RekeyAfter;
   readonly encrypt: { readonly key: Uint8Array; readonly tail: Uint8Array };
   readonly decrypt: { readonly key: Uint8Array; readonly tail: Uint8Array };
 }
@@ -380,10 +382,11 @@ export class NativePlane implements PacketPlane {
   }
 }
 
+const NEVER: RekeyAfter = { packets: 0, bytes: 0 };
 const NOTHING = new Uint8Array(0);
 
-function engineKey({ peerId, slot, keyId, cipher, ...material }: PlaneKey): EngineKey {
-  const common = { peerId, slot, keyId, cipher };
+function engineKey({ peerId, slot, keyId, cipher, rekeyAfter = NEVER, ...material }: PlaneKey): EngineKey {
+  const common = { peerId, slot, keyId, cipher, rekeyAfter };
   if (material.format === 'aead-epoch') {
     const direction = ({ epochKey }: EpochKey) => ({ key: epochKey, tail: NOTHING });
     const { encrypt, decrypt } = material;

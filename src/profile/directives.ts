@@ -307,6 +307,8 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   },
   'hand-window': seconds('hand_window'),
   'reneg-sec': seconds('reneg_sec'),
+  'reneg-pkts': value('reneg_pkts'),
+  'reneg-bytes': value('reneg_bytes'),
   'connect-timeout': seconds('connect_timeout'),
   'server-poll-timeout': seconds('server_poll_timeout'),
   'connect-retry': connectRetry,

@@ -239,6 +239,8 @@ const TAKES: Readonly<Record<string, Take>> = {
   max_clients: copy('max_clients'),
   tun_mtu: copy('tun_mtu'),
   reneg_sec: copy('reneg_sec'),
+  reneg_pkts: copy('reneg_pkts'),
+  reneg_bytes: copy('reneg_bytes'),
   hand_window: copy('hand_window'),
   verify_client_cert: copy('verify_client_cert'),
   remote_cert_tls: copy('remote_cert_tls'),

@@ -272,7 +272,7 @@ const struct shim_entry shim_plane[] = {
 	{ "plane_set_peer", plane_change_peer, "i:plane i:peerId B:path B:vpnIp4 B:vpnIp6 B:routes i:interval i:timeout i:now" },
 	{ "plane_del_peer", plane_delete_peer, "i:plane i:peerId" },
 	{ "plane_add_key", plane_add_key,
-	  "i:plane i:peerId i:slot i:keyId s:cipher i:isEpoch b:encryptKey b:encryptTail b:decryptKey b:decryptTail" },
+	  "i:plane i:peerId i:slot i:keyId s:cipher i:isEpoch b:encryptKey b:encryptTail b:decryptKey b:decryptTail i:rekeyPackets i:rekeyBytes" },
 	{ "plane_swap_keys", plane_swap_keys, "i:plane i:peerId" },
 	{ "plane_del_key", plane_delete_key, "i:plane i:peerId i:slot" },
 	{ "plane_send_inner", plane_send_inner, "i:plane i:peerId b:payload i:now" },

@@ -125,6 +125,8 @@ struct data_key {
 	struct direction seal, open;
 	/* Counter of the next packet; above the format's last there is none. */
 	uint64_t next_id;
+	/* Both directions together, and after how many a new key is asked for; 0: never. */
+	uint64_t packets, bytes, rekey_packets, rekey_bytes;
 	struct replay replay;
 	/* Epoch format: the successors of `open`, what was before it, and the epoch keys of `seal` and the last successor. */
 	struct direction future[EPOCH_FUTURE_KEYS], retiring;

@@ -64,6 +64,8 @@ bool key_is_expiring(const struct plane *plane, const struct data_key *key)
 {
 	uint64_t sent = sent_with(key);
 
+	if ((key->rekey_packets && key->packets >= key->rekey_packets) || (key->rekey_bytes && key->bytes >= key->rekey_bytes))
+		return true;
 	if (key->is_epoch)
 		return key->seal.epoch >= plane->limits.epoch_soft;
 	return sent >= plane->limits.soft_id || is_worn(plane, key, &key->seal, sent) || is_receiver_worn(plane, key);

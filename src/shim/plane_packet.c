@@ -194,7 +194,7 @@ static enum plane_drop receive(struct plane *plane, const struct plane_path *fro
 {
 	uint8_t opcode = length ? datagram[0] >> 3 : 0, *payload;
 	bool is_v1 = opcode == P_DATA_V1;
-	size_t header = is_v1 ? DATA_HEADER_V1 : DATA_HEADER_V2;
+	size_t header = is_v1 ? DATA_HEADER_V1 : DATA_HEADER_V2, total = length;
 	enum plane_drop reason;
 	struct data_key *key;
 	struct peer *peer;
@@ -219,6 +219,8 @@ static enum plane_drop receive(struct plane *plane, const struct plane_path *fro
 	reason = open_packet(plane, peer, key, datagram, header, &payload, &length);
 	if (reason != DROP_NONE)
 		return reason;
+	key->packets++;
+	key->bytes += total;
 	peer->last_alive_ms = plane->now;
 	follow(plane, peer, from);
 	warn(plane, peer, key);
@@ -282,6 +284,8 @@ bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *paylo
 		return true;
 	}
 	send_commit(plane, &peer->path, total);
+	key->packets++;
+	key->bytes += total;
 	peer->last_sent_ms = plane->now;
 	peer->counters[LINK_TX_BYTES] += total;
 	peer->counters[LINK_TX_PACKETS]++;

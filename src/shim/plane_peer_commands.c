@@ -94,7 +94,7 @@ static int64_t do_delete_peer(struct plane *plane, struct shim_call *call)
 }
 COMMAND(delete_peer)
 
-/* plane, peerId, slot, keyId, cipher, isEpoch, encrypt key, encrypt tail, decrypt key, decrypt tail */
+/* plane, peerId, slot, keyId, cipher, isEpoch, encrypt key, encrypt tail, decrypt key, decrypt tail, rekeyPackets, rekeyBytes */
 int64_t plane_add_key(struct shim_call *call)
 {
 	const union shim_value *in = call->in;
@@ -115,6 +115,8 @@ int64_t plane_add_key(struct shim_call *call)
 	key = key_new(plane, in[3].number, in[4].text, is_epoch, &seal, &open);
 	if (!key)
 		return -EINVAL;
+	key->rekey_packets = in[10].number;
+	key->rekey_bytes = in[11].number;
 	plane_lock(plane);
 	peer = plane_find(plane, in[1].number);
 	old = key;

@@ -80,6 +80,9 @@ export interface TunnelConfig {
   readonly keepalive: { readonly ping: number; readonly pingRestart: number };
   /** 0 = no renegotiation by this side. */
   readonly renegSec: number;
+  /** So are these. */
+  readonly renegPkts: number;
+  readonly renegBytes: number;
   readonly handWindow: number;
   readonly tunMtu: number;
   /** Outer packet size; 0 = off. */

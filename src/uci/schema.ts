@@ -141,6 +141,22 @@ export const OPTIONS: readonly OptionRow[] = [
   ...group(
     BOTH,
     'new sessions',
+    option(
+      'reneg_pkts',
+      number(0, 0xffffffff),
+      'Data packets after which new keys are made; 0 is no limit.',
+      {
+        default: '0',
+      },
+    ),
+    option(
+      'reneg_bytes',
+      number(0, 9_999_999_999),
+      'Bytes of data packets after which new keys are made; 0 is no limit.',
+      {
+        default: '0',
+      },
+    ),
     option('ca', PATH, 'PEM file with the certificate authority that signs the other side.', PUBLIC),
     option('cert', PATH, 'PEM file with the own certificate.', PUBLIC),
     option('key', PATH, 'PEM file with the private key of the certificate.', SECRET_FILE),

@@ -49,6 +49,7 @@ async function steadily({ ours, right }: Pair): Promise<void> {
 function row(server: Kind, client: Kind): Row {
   return {
     title: `${NAMES[server]} server, ${NAMES[client]} client: keys wear out and are renewed under traffic`,
+    timeoutMs: 240_000,
     body: async scene => {
       const script = await bundleInto(scene.guest, 'test/kernel/guest/worn-keys.ts');
       const extra = { program: ['ovpnd-run', script], options: { reneg_sec: String(RENEWAL_S) } };
@@ -64,9 +65,4 @@ function row(server: Kind, client: Kind): Row {
   };
 }
 
-table('epoch data format', 2, [
-  row('native', 'plain'),
-  row('plain', 'native'),
-  row('js', 'plain'),
-  row('plain', 'js'),
-]);
+table('epoch data format', 2, [row('native', 'plain'), row('plain', 'native')]);

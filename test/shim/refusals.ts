@@ -100,7 +100,7 @@ export const SIGNATURES: Readonly<Record<string, string>> = {
   plane_add_peer: 'iiiibbbbiii',
   plane_set_peer: 'iibbbbiii',
   plane_del_peer: 'ii',
-  plane_add_key: 'iiiisibbbb',
+  plane_add_key: 'iiiisibbbbii',
   plane_swap_keys: 'ii',
   plane_del_key: 'iii',
   plane_send_inner: 'iibi',

@@ -109,6 +109,19 @@ describe('core/datakeys: derivation', () => {
     deepEqual(next.encrypt, pair.planes.server.peers.get(0)!.secondary!.decrypt);
   });
 
+  it('each key of a session is to be replaced after as much as the first', () => {
+    const both = up();
+    const rekeyAfter = { packets: 5, bytes: 0 };
+    const commands: PlaneCommand[] = [];
+    const chosen = { peerId: 0, cipher: 'AES-256-GCM', derivation: 'tls-ekm', format: 'aead' } as const;
+    const keys = installFirst(both.client.session, { ...chosen, deferMs: 1, rekeyAfter }, commands)!;
+    installNext(keys, both.client.session, commands, T0);
+    deepEqual(
+      commands.map(command => command.op === 'addKey' && command.key.rekeyAfter),
+      [rekeyAfter, rekeyAfter],
+    );
+  });
+
   it('the two derivations differ, and key length follows the cipher', () => {
     const both = up();
     const make = (

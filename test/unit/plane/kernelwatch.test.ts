@@ -224,6 +224,12 @@ describe('kernel plane: peers that move', () => {
   });
 });
 
+/** Attributes of a peer in a dump (include/uapi/linux/ovpn.h). */
+const LINK_RX_BYTES = 20;
+const LINK_TX_BYTES = 21;
+const LINK_RX_PACKETS = 22;
+const LINK_TX_PACKETS = 23;
+
 describe('kernel plane: keys that wear out', () => {
   const near = { packetsSoft: 1000, gcmUsageSoft: 1_000_000 };
 
@@ -250,6 +256,32 @@ describe('kernel plane: keys that wear out', () => {
     sent(2500);
     pass(10_000);
     deepStrictEqual(notices[1], { kind: 'keyExpiring', peerId: 1, keyId: 1 });
+  });
+
+  it('or when so much went both ways as the key may have', () => {
+    for (const rekeyAfter of [
+      { packets: 100, bytes: 0 },
+      { packets: 0, bytes: 5000 },
+    ]) {
+      const { kernel, plane, notices, pass, clock } = openWorld('mp', new FakeOvpn(), near);
+      plane.addPeer(serverPeer(1), clock.now);
+      plane.addKey({ ...keyPair(1).server, rekeyAfter }, clock.now);
+      const { counters } = kernel.device.peers.get(1)!;
+      // Link bytes and packets, received and sent.
+      for (const [attribute, count] of [
+        [LINK_RX_BYTES, 2500],
+        [LINK_TX_BYTES, 2499],
+        [LINK_RX_PACKETS, 50],
+        [LINK_TX_PACKETS, 49],
+      ] as const)
+        counters.set(attribute, count);
+      pass(10_000);
+      deepStrictEqual(notices, []);
+      counters.set(LINK_RX_BYTES, 2501);
+      counters.set(LINK_TX_PACKETS, 50);
+      pass(10_000);
+      deepStrictEqual(notices, [{ kind: 'keyExpiring', peerId: 1, keyId: 0 }]);
+    }
   });
 
   it('by bytes where the cipher has such a limit', () => {

@@ -217,6 +217,31 @@ describe('plane/js: limits of a key', () => {
     assert.deepEqual(client.notices, []);
   });
 
+  for (const dataFormat of ['aead', 'aead-epoch'] as const) {
+    it(`${dataFormat}: tells once that so many packets, or bytes, went both ways as the key may have`, () => {
+      const { client, server } = pair({ dataFormat });
+      const keys = keyPair(1, { dataFormat });
+      const size = 22 + (dataFormat === 'aead' ? 24 : 28);
+      const expected = [{ kind: 'keyExpiring', peerId: 1, keyId: 0 }];
+      for (const rekeyAfter of [
+        { packets: 4, bytes: 0 },
+        { packets: 0, bytes: 4 * size - 3 },
+        { packets: 0, bytes: 0 },
+      ]) {
+        ok(client.plane.addKey({ ...keys.client, rekeyAfter }, 0));
+        ok(server.plane.addKey(keys.server, 0));
+        const datagrams = fromClient(client, 2);
+        for (const datagram of datagrams) server.plane.fromNetwork(path(5000), datagram, 0);
+        server.plane.fromTun(packet('10.8.0.1', '10.8.0.2', [1, 2]), 0);
+        client.plane.fromNetwork(path(1194, '203.0.113.1'), takeSent(server)[0]!, 0);
+        assert.deepEqual(client.notices, []);
+        fromClient(client, 3);
+        assert.deepEqual(client.notices.splice(0), rekeyAfter.packets + rekeyAfter.bytes > 0 ? expected : []);
+      }
+      assert.deepEqual(server.notices, []);
+    });
+  }
+
   it('says nothing of a key that is not primary any more', () => {
     const { client, server } = pair({ limits: { gcmUsageSoft: 9 } });
     ok(server.plane.addKey(keyPair(1, { keyId: 1, slot: 'secondary' }).server, 0));

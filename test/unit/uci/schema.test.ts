@@ -37,6 +37,8 @@ const VALUES: Readonly<Record<string, Values>> = {
   tun_mtu: { yes: ['576', '1500', '65000'], no: ['575', '65001', '1e3'] },
   log_level: { yes: ['error', 'warn', 'info', 'debug'], no: ['3', 'verbose'] },
   reneg_sec: { yes: ['0', '3600', '604800'], no: ['604801', '-1', '1h'] },
+  reneg_pkts: { yes: ['0', '1000', '4294967295'], no: ['4294967296', '-1', '1k'] },
+  reneg_bytes: { yes: ['0', '64000000', '9999999999'], no: ['10000000000', '-1', '64M'] },
   hand_window: { yes: ['5', '3600'], no: ['4', '3601', ' 60'] },
   mssfix: { yes: ['0', '1450', '1492', '65000'], no: ['65001', 'x', '-1'] },
   offload: { yes: ['tun_tso', 'tun_uso', 'tun_gro', 'tx_gso', 'rx_gro', 'none'], no: ['tso', '1'] },

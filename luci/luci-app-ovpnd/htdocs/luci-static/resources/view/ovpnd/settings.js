@@ -18,7 +18,7 @@ const GROUPS = [
 	[ _('General'), /^(enabled|tunnel|name|common_name|local|port|proto|remote|remote_random|address|device|mode|max_clients|open_firewall)$/ ],
 	[ _('Who may connect'), /^(auth|auth_method|username|password|auth_user_pass|password_hash|totp_secret|verify_|remote_cert_tls|peer_fingerprint|fingerprint|duplicate_cn|crl)/ ],
 	[ _('What goes through'), /^(push_|route|redirect_gateway|pull_dns|kill_switch|client_to_client|block_lan|metric)/ ],
-	[ _('Keys and encryption'), /^(ca|cert|key|extra_certs|pkcs12|tls_|key_direction|data_ciphers|reneg_sec)/ ],
+	[ _('Keys and encryption'), /^(ca|cert|key|extra_certs|pkcs12|tls_|key_direction|data_ciphers|reneg_)/ ],
 	[ _('Times'), /^(keepalive|hand_window|connect_|server_poll_timeout|explicit_exit_notify)/ ],
 	[ _('Advanced'), /./ ]
 ];
