@@ -18,6 +18,7 @@ const NAME = `web${process.pid % 100_000}`;
 const AWAY = `${NAME}b`;
 const QR_SIZE = '+/ width="([0-9]+)"/.exec(decodeURIComponent(document.querySelector(".ovpnd-qr").src))[1]';
 const KEYS = ['EC P-256', 'Ed25519'];
+const FOCUSED = '[document.activeElement.innerText, getComputedStyle(document.activeElement).outlineStyle]';
 const STOCK = ['--disable-dco', '--verb', '3', '--connect-retry', '1', '2', '--hand-window', '8'];
 
 const hasZbar = existsSync('/usr/bin/zbarimg');
@@ -141,6 +142,9 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     tunnelAddress6 = await page().inputValue('[name=address6]');
     assert.match(tunnelAddress6, /^fd[0-9a-f]{2}:[0-9a-f:]+::1\/64$/);
     assert.deepEqual(await page().locator('[name=kind] option').allInnerTexts(), KEYS);
+    await page().focus('[name=firewall]');
+    await page().keyboard.press('Tab');
+    assert.deepEqual(await page().evaluate<string[]>(FOCUSED), ['Make the server', 'solid']);
     await page().focus('[name=tunnel]');
     await page().keyboard.press('Enter');
     const server = page().locator(`[data-server="${NAME}"]`);
