@@ -129,6 +129,7 @@ function forget(state: ClientState, now: number, out: Outbox): void {
   state.limits = undefined;
   state.collector = newPushCollector();
   state.updates = newPushCollector();
+  state.updated = { since: 0, count: 0 };
 }
 
 /** The next address of this remote if that is wanted and there is one, else the next remote. */

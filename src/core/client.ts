@@ -213,7 +213,7 @@ function onText(state: ClientState, text: string, now: number, out: Outbox): voi
 function onUpdate(state: ClientState, text: string, now: number, out: Outbox): void {
   const mayPush = state.phase === 'connected' && state.options.ownAddresses === undefined;
   if (!mayPush) return void state.drops.push++;
-  const failure = onPushUpdate(state, text, out);
+  const failure = onPushUpdate(state, text, now, out);
   if (failure !== undefined) restart(state, failure, now, out);
 }
 

@@ -105,6 +105,8 @@ export interface ClientState {
   collector: PushCollector;
   /** Parts of an update. */
   updates: PushCollector;
+  /** Whole updates since then. */
+  updated: { since: number; count: number };
   keys: DataKeys | undefined;
   /** What the server pushed that later decisions need. */
   ccExit: boolean;
@@ -143,6 +145,7 @@ export function newClient(options: ClientOptions, deps: CoreDeps): ClientState {
     pushDeadline: undefined,
     collector: newPushCollector(),
     updates: newPushCollector(),
+    updated: { since: 0, count: 0 },
     keys: undefined,
     ccExit: false,
     pingRestartS: options.pingRestart,

@@ -76,6 +76,8 @@ export const PUSH_REQUEST_INTERVAL_MS = 5000;
 export const PUSH_REPEAT_S = 30;
 /** Bytes of TEXT_MAX a sender leaves free in each part. */
 export const PUSH_SPARE = 84;
+/** Updates a server may push in a minute: each is applied, and told to netifd. */
+export const UPDATES_PER_MINUTE = 32;
 export const PUSH_PARTS_MAX = 128;
 export const PUSH_OPTIONS_MAX = 2048;
 export const OPTION_LENGTH_MAX = 255;

@@ -19,7 +19,7 @@ import type { CipherName } from './crypto.ts';
 import { deferralMs, installFirst } from './datakeys.ts';
 import { isDrop } from './drop.ts';
 import { newOutbox, notify, type Outbox } from './event.ts';
-import { KEEPALIVE_NEVER_S, PUSH_OPTIONS_MAX } from './limits.ts';
+import { KEEPALIVE_NEVER_S, PUSH_OPTIONS_MAX, UPDATES_PER_MINUTE } from './limits.ts';
 import type { Guard, WantedAddress, WantedNetwork, WantedRoute } from './network.ts';
 import { readOptions } from './options.ts';
 import { type Agreement, agree } from './p2p.ts';
@@ -77,11 +77,14 @@ function agreedOn(state: ClientState, pushed: PushedOptions, cipher: CipherName)
  * Takes one part of an update of a connected client: the network changes, peer and keys stay. Undefined when all is well
  * so far, else why the connection must begin anew.
  */
-export function onPushUpdate(state: ClientState, text: string, out: Outbox): string | undefined {
+export function onPushUpdate(state: ClientState, text: string, now: number, out: Outbox): string | undefined {
   const { lines } = state.pulled!;
   const collected = collectPush(state.updates, text, 'PUSH_UPDATE');
   if (collected === 'more') return undefined;
   if (isDrop(collected)) return 'malformed push update';
+  const { updated: recent } = state;
+  if (now - recent.since >= 60_000) Object.assign(recent, { since: now, count: 0 });
+  if (++recent.count > UPDATES_PER_MINUTE) return `more than ${UPDATES_PER_MINUTE} push updates in a minute`;
   const updated = applyUpdate(lines, collected.options);
   if (typeof updated === 'string') return `push update: ${updated}`;
   if (updated.lines.length > PUSH_OPTIONS_MAX) return `push update: more than ${PUSH_OPTIONS_MAX} options`;

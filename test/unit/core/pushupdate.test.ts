@@ -221,6 +221,21 @@ describe('core/client: PUSH_UPDATE', () => {
     deepEqual([p2p.state.phase, p2p.state.drops.push, routes(p2p)], ['connected', 1, []]);
   });
 
+  it('more updates than anybody needs end the connection; over a longer time they do not', () => {
+    const update = (i: number): string => `PUSH_UPDATE,route 10.2.${i}.0 255.255.255.0`;
+    const bench = told(Array.from({ length: 32 }, (_, i) => update(i)));
+    deepEqual([bench.state.phase, routes(bench)], ['connected', ['10.2.31.0/24']]);
+    const slow = client();
+    const hand = connected(slow);
+    for (let i = 0; i < 100; i++) {
+      slow.pass(2000, () => converse(slow, hand));
+      say(slow, hand, update(i));
+    }
+    deepEqual([slow.state.phase, routes(slow)], ['connected', ['10.2.99.0/24']]);
+    const fast = told(Array.from({ length: 33 }, (_, i) => update(i)));
+    equal(fast.state.lastError, '192.0.2.1:1194: more than 32 push updates in a minute');
+  });
+
   it('endless updates end the connection, not the router', () => {
     const bench = client();
     const hand = connected(bench);
