@@ -35,7 +35,7 @@ test:
 	@$(MAKE) -j$$(nproc) test-parts
 	@node scripts/test.mjs
 
-test-parts: kernel-files build build/asan/ovpnd build/asan/shim.node build/tsan/ovpnd build/mbedtls/ovpnd build/mbedtls/shim.node \
+test-parts: kernel-files build build/ovpnd-run build/asan/ovpnd build/asan/shim.node build/tsan/ovpnd build/mbedtls/ovpnd build/mbedtls/shim.node \
 		package-files lint
 	@scripts/deps luci
 
@@ -46,7 +46,7 @@ kernel-files:
 test-interop: kernel-files build build/asan/ovpnd build/tsan/ovpnd build/mbedtls/ovpnd
 	@OVPND_MATRIX=full node scripts/test.mjs --table test/interop
 
-test-kernel: kernel-files build
+test-kernel: kernel-files build build/ovpnd-run
 	@node scripts/test.mjs test/kernel
 
 lint: node_modules/.done
