@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The folders of the tests as jobs, each a process of its own, as many at a time as there are processors. What they say is
-// printed suite by suite; what failed, where the time went and the sum come last.
+// printed suite by suite, with what failed at each job's end; that once more and the sum come last.
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
@@ -18,7 +18,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   });
 }
 
-/** Prints a job's suites while it runs; resolves with the lines of its summary. */
+/** Prints what a job says; resolves with the lines of its summary. */
 async function run(roots) {
   const child = spawn(process.execPath, [SCRIPT, ...roots], { stdio: ['ignore', 'pipe', 'inherit'] });
   children.add(child);
@@ -37,7 +37,7 @@ async function run(roots) {
     if (suite.length > 1) console.log(suite.join('\n'));
     suite = [];
   }
-  if (suite.length > 0) console.log(suite.join('\n'));
+  console.log([...suite, ...(summary ?? [])].join('\n'));
   return { roots, exit: await ended, summary: summary ?? [] };
 }
 
@@ -52,8 +52,8 @@ export async function runJobs(jobs) {
   await Promise.all(Array.from({ length: availableParallelism() }, next));
   const counts = { passed: 0, failed: 0, skipped: 0 };
   for (const { roots, exit, summary } of results) {
-    const sum = COUNTS.exec(summary.pop() ?? '');
-    console.log(summary.join('\n').trimEnd());
+    const sum = COUNTS.exec(summary.at(-1) ?? '');
+    if (sum?.[2] !== '0') console.log(`${roots.join(' ')}:\n${summary.join('\n')}`);
     if (sum === null) console.log(`${roots.join(' ')}: ended without a result, ${exit}`);
     counts.passed += Number(sum?.[1] ?? 0);
     counts.failed += Number(sum?.[2] ?? 1);

@@ -8,6 +8,8 @@ const POLL_MS = 20;
  * reason to fail. Below the minute after which a silent peer is given up, so that what came was told, not guessed.
  */
 export const PATIENCE_MS = 40_000;
+/** The same in a guest whose processor is emulated. */
+export const GUEST_PATIENCE_MS = 120_000;
 
 export function pause(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms));

@@ -74,7 +74,10 @@ export function describeEnds(ends: Ends): string {
 }
 
 export function worksRow(ends: Ends, agreement: Agreement, by: By = 'certificate'): Row {
-  const { cipher, wrap, tls, family, transport, mode } = agreement;
+  const isOurs = !isStock(ends.server) && !isStock(ends.client);
+  // ovpnd has an oldest TLS version, but no newest: between two of them it is 1.3.
+  const met: Agreement = isOurs && agreement.tls === '1.2' ? { ...agreement, tls: '1.3' } : agreement;
+  const { cipher, wrap, tls, family, transport, mode } = met;
   const terms = [
     mode,
     cipher,
@@ -86,6 +89,6 @@ export function worksRow(ends: Ends, agreement: Agreement, by: By = 'certificate
   return {
     title: `${describeEnds(ends)}: ${terms.join(', ')}`,
     runtimes: runtimesOf(ends),
-    body: world => works(world, ends, agreement, by),
+    body: world => works(world, ends, met, by),
   };
 }

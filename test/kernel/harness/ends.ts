@@ -12,6 +12,7 @@ import {
   UP,
 } from '../../interop/harness/openvpn.ts';
 import { type Options, type Section, uciText } from '../../interop/harness/ovpnd.ts';
+import { GUEST_PATIENCE_MS } from '../../interop/harness/wait.ts';
 import type { GuestProcess } from './guest-process.ts';
 import type { Namespace, Wire } from './namespace.ts';
 import { reach } from './ping.ts';
@@ -96,7 +97,7 @@ export class Ovpnd {
 
   /** Runs another command of the same executable against this daemon. */
   ask(...words: readonly string[]) {
-    return this.namespace.try(['ovpnd', ...words, '-r', this.runDir], { ms: 20_000 });
+    return this.namespace.try(['ovpnd', ...words, '-r', this.runDir], { ms: GUEST_PATIENCE_MS });
   }
 
   async status(): Promise<TunnelStatus> {
@@ -181,7 +182,7 @@ export async function startServer(
 }
 
 export async function listening(scene: Scene, namespace: Namespace): Promise<void> {
-  await scene.until(`a server listens in ${namespace.name}`, 60_000, async () =>
+  await scene.until(`a server listens in ${namespace.name}`, GUEST_PATIENCE_MS, async () =>
     (await namespace.run(['ss', '-Hlun', 'sport', '=', ':1194'])).includes(':1194'),
   );
 }

@@ -3,7 +3,7 @@
 
 import { constants } from 'node:os';
 import { StringDecoder } from 'node:string_decoder';
-import { until } from '../../interop/harness/wait.ts';
+import { GUEST_PATIENCE_MS, until } from '../../interop/harness/wait.ts';
 
 export interface Exit {
   readonly code: number | null;
@@ -36,7 +36,7 @@ export class GuestProcess {
 
   /** Its process id in the guest. */
   pid(): Promise<number> {
-    return this.wait(`${this.name} starts`, 10_000, () => this.number);
+    return this.wait(`${this.name} starts`, GUEST_PATIENCE_MS, () => this.number);
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -50,7 +50,7 @@ export class GuestProcess {
   }
 
   /** Asks it to end and waits. */
-  stop(signal: NodeJS.Signals = 'SIGTERM', ms = 10_000): Promise<Exit> {
+  stop(signal: NodeJS.Signals = 'SIGTERM', ms = GUEST_PATIENCE_MS): Promise<Exit> {
     this.isEnding = true;
     this.signal(signal);
     return this.ended(ms);
@@ -60,7 +60,7 @@ export class GuestProcess {
   async kill(): Promise<void> {
     this.isEnding = true;
     if (this.exit === undefined) this.send(constants.signals.SIGKILL, true);
-    await this.ended(10_000);
+    await this.ended(GUEST_PATIENCE_MS);
   }
 
   /** First line that matches, from line number `from` on. */
@@ -73,7 +73,7 @@ export class GuestProcess {
   }
 
   /** Waits for a line that matches; gives up at once when the process has ended. */
-  line(pattern: RegExp, ms = 20_000, from = 0): Promise<string> {
+  line(pattern: RegExp, ms = GUEST_PATIENCE_MS, from = 0): Promise<string> {
     return this.wait(`line ${pattern} from ${this.name}`, ms, () => {
       const line = this.find(pattern, from);
       if (line === undefined && this.exit !== undefined) {

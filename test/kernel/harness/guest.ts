@@ -13,7 +13,7 @@ import { kernelImage, writeImage } from './image.ts';
 import { accelerator } from './need.ts';
 
 const BOOT_MS = 120_000;
-const COMMAND_MS = 60_000;
+const COMMAND_MS = 120_000;
 const HEADER = 9;
 /** An oops ends the guest, and with it every test: nothing after it could be believed. */
 const KERNEL_WORDS = 'console=ttyS0 quiet loglevel=4 panic=-1 oops=panic mitigations=off random.trust_cpu=on';

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Network namespaces in the guest, and the wires between them.
 
+import { GUEST_PATIENCE_MS } from '../../interop/harness/wait.ts';
 import type { Guest, Result, RunOptions } from './guest.ts';
 import type { GuestProcess } from './guest-process.ts';
 
@@ -37,7 +38,7 @@ export class Namespace {
     const namespace = new Namespace(guest, `n${next++}`);
     const unshared = `[ "$(readlink /proc/${pid}/ns/net)" != "$(readlink /proc/1/ns/net)" ]`;
     await guest.sh(`until [ "$(cat /proc/${pid}/comm)" = sleep ] && ${unshared}; do sleep 0.05; done`, {
-      ms: 10_000,
+      ms: GUEST_PATIENCE_MS,
     });
     await guest.sh(`ip netns attach ${namespace.name} ${pid} && ip -n ${namespace.name} link set lo up`);
     return namespace;
@@ -137,5 +138,5 @@ export async function connect(left: Namespace, right: Namespace, number = 0): Pr
 async function settled(namespace: Namespace, device: string): Promise<void> {
   const routes = `ip -n ${namespace.name} -6 route show table all dev ${device}`;
   const isReady = `${routes} | grep -q 'multicast ff00::/8' && ! ${routes} | grep -q linkdown`;
-  await namespace.guest.sh(`until ${isReady}; do sleep 0.02; done`, { ms: 10_000 });
+  await namespace.guest.sh(`until ${isReady}; do sleep 0.02; done`, { ms: GUEST_PATIENCE_MS });
 }

@@ -2,6 +2,7 @@
 // Pings inside a namespace of the guest, and what became of them.
 
 import { deepStrictEqual, strictEqual } from 'node:assert';
+import { GUEST_PATIENCE_MS } from '../../interop/harness/wait.ts';
 import type { GuestProcess } from './guest-process.ts';
 import type { Namespace } from './namespace.ts';
 import type { Scene } from './scene.ts';
@@ -58,9 +59,14 @@ function answered(output: string, count: number): number {
 }
 
 /** Waits until `address` answers. */
-export async function reach(scene: Scene, from: Namespace, address: string, ms = 30_000): Promise<void> {
+export async function reach(
+  scene: Scene,
+  from: Namespace,
+  address: string,
+  ms = GUEST_PATIENCE_MS,
+): Promise<void> {
   await scene.until(`${address} answers`, ms, async () => {
-    return (await from.try(['ping', '-n', '-q', '-c', '1', '-W', '0.5', address])).code === 0;
+    return (await from.try(['ping', '-n', '-q', '-c', '1', '-W', '1', address])).code === 0;
   });
 }
 

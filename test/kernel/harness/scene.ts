@@ -12,7 +12,7 @@ import type { GuestProcess } from './guest-process.ts';
 import { connect, Namespace, type Wire } from './namespace.ts';
 
 const TAIL_LINES = 40;
-const CLEAN_MS = 10_000;
+const CLEAN_MS = 60_000;
 
 /** The run's keys and certificates, under /pki in the guest. */
 export interface Keys {
