@@ -87,6 +87,8 @@ export interface TunnelConfig {
   readonly tunMtu: number;
   /** Outer packet size; 0 = off. */
   readonly mssfix: number;
+  /** Of the native plane. */
+  readonly dataThreads: '1' | '2';
   /** `none` alone switches all off. */
   readonly offload: readonly ('tun_tso' | 'tun_uso' | 'tun_gro' | 'tx_gso' | 'rx_gro' | 'none')[];
   /** Absent = what the system gives. */

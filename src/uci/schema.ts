@@ -114,6 +114,12 @@ export const OPTIONS: readonly OptionRow[] = [
       default: '1492',
     }),
     option(
+      'data_threads',
+      { kind: 'enum', words: ['1', '2'], later: ['2'] },
+      'Threads of the native plane: 2 is one for each direction.',
+      { default: '1' },
+    ),
+    option(
       'offload',
       words('tun_tso', 'tun_uso', 'tun_gro', 'tx_gso', 'rx_gro', 'none'),
       'What the native plane may hand to the kernel in large pieces.',

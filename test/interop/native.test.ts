@@ -3,7 +3,8 @@
 // out, devices that go down or away (on the js plane, too), a control thread that stands still, a process that is killed.
 
 import { deepStrictEqual, ok, strictEqual } from 'node:assert';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { isStock } from './harness/openvpn.ts';
 import { writeUci } from './harness/ovpnd.ts';
 import { peerNames } from './harness/peers.ts';
@@ -243,6 +244,67 @@ const brokenConfig: Row = {
   },
 };
 
+const FAULTS_MS = 3000;
+
+const faulty: Row = {
+  title:
+    'every fiftieth call on a socket or the device fails under load, in eight ways: afterwards nothing is lost',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const file = join(world.folder('faults'), 'on');
+    const library = await compiled('faults', 'library');
+    const run = { before: ['env', `LD_PRELOAD=${library}`, `FAULTS=${file}`] };
+    const { wire, server, client } = await up(world, OURS_OURS, AGREEMENT, {
+      server: { run },
+      client: { run },
+    });
+    const { left, right } = wire;
+    const start = (rate: number) =>
+      Promise.all([
+        Stream.start(world, right, left, SERVER4, { rate }),
+        Stream.start(world, left, right, CLIENT4, { rate }),
+      ]);
+    const [streams, transfer] = await Promise.all([start(5000), Transfer.start(world, right, left, SERVER6)]);
+    writeFileSync(file, '');
+    await pause(FAULTS_MS);
+    rmSync(file);
+    ok((await transfer.stop()) > 0);
+    for (const stream of streams) isSound(await stream.stop());
+    await reach(world, right, SERVER4);
+    const after = await start(1000);
+    await undisturbed(right, SERVER4, () => pingAll(right, SERVER_ADDRESSES));
+    for (const stream of after) isWhole(await stream.stop());
+    for (const end of [server, client]) {
+      const { send = 0, tun = 0 } = (await statusOf(end)).drops.plane;
+      ok(send > 0 && tun > 0, `dropped: send ${send}, tun ${tun}`);
+    }
+  },
+};
+
+const cut: Row = {
+  title: 'the wire is set down and up again at both ends under load',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const { wire } = await up(world, OURS_OURS, AGREEMENT);
+    const { left, right } = wire;
+    const streams = await Promise.all([
+      Stream.start(world, right, left, SERVER4, { rate: 5000 }),
+      Stream.start(world, left, right, CLIENT4, { rate: 5000 }),
+    ]);
+    for (const [namespace, device] of [
+      [left, wire.leftDevice],
+      [right, wire.rightDevice],
+    ] as const) {
+      await namespace.ip(`link set ${device} down`);
+      await pause(500);
+      await namespace.ip(`link set ${device} up`);
+      await reach(world, right, SERVER4);
+    }
+    for (const stream of streams) isSound(await stream.stop());
+    await undisturbed(right, SERVER4, () => pause(500));
+  },
+};
+
 const HELD_MS = 2000;
 
 function held(ends: Ends): Row {
@@ -318,6 +380,8 @@ table('native plane, bad days', { atOnce: 4 }, [
     taken('client', plane),
   ]),
   brokenConfig,
+  faulty,
+  cut,
   held(OURS_OURS),
   held(OURS_THEIRS),
   held(THEIRS_OURS),

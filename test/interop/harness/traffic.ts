@@ -13,11 +13,12 @@ const HARNESS = 'test/interop/harness';
 /** How long packets under way may take. */
 const LATE_MS = 300;
 
-/** A program of the harness in C, built once. */
-export function compiled(name: string): Promise<string> {
+/** A program of the harness in C, or a library for LD_PRELOAD, built once. */
+export function compiled(name: string, kind: 'program' | 'library' = 'program'): Promise<string> {
   return once(`compiled ${name}`, async () => {
     const path = join(runState().dir, name);
-    await run(['gcc', '-O2', '-Wall', '-Wextra', '-Werror', '-o', path, `${HARNESS}/${name}.c`]);
+    const flags = kind === 'library' ? ['-shared', '-fPIC'] : [];
+    await run(['gcc', '-O2', '-Wall', '-Wextra', '-Werror', ...flags, '-o', path, `${HARNESS}/${name}.c`]);
     return path;
   });
 }
