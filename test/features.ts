@@ -104,8 +104,8 @@ export const FEATURES: readonly Feature[] = [
   {
     name: '`client_to_client` on the native and the js plane',
     ...onlyServer,
-    against: ['unit tests'],
-    proof: ['unit/plane/send: plane: client_to_client'],
+    against: ['2.6'],
+    proof: ['interop/clients: clients of an ovpnd server', 'unit/plane/send: plane: client_to_client'],
   },
   {
     name: "`block_lan`: a rule of OpenWrt's firewall rejects what peers send into zone `lan`",

@@ -4,12 +4,19 @@
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
 import type { Namespace, Wire } from './harness/namespace.ts';
 import { UP } from './harness/openvpn.ts';
-import type { Section } from './harness/ovpnd.ts';
+import { type Section, writeUci } from './harness/ovpnd.ts';
 import { peerNames } from './harness/peers.ts';
 import { ping, pingAll, reach, undisturbed } from './harness/ping.ts';
 import { CLIENTS, pki } from './harness/pki.ts';
 import { type Row, table } from './harness/rows.ts';
-import { type Kind, SERVER_ADDRESSES, SERVER4, startClient, startServer } from './harness/tunnel.ts';
+import {
+  type Kind,
+  SERVER_ADDRESSES,
+  SERVER4,
+  serverSections,
+  startClient,
+  startServer,
+} from './harness/tunnel.ts';
 import { PATIENCE_MS } from './harness/wait.ts';
 import { up } from './harness/works.ts';
 import type { World } from './harness/world.ts';
@@ -135,10 +142,50 @@ const full: Row = {
   },
 };
 
+function clientToClient(plane: 'native' | 'js'): Row {
+  return {
+    title: `client_to_client, ${plane} plane: stock clients reach each other from a reload on, and not before`,
+    runtimes: ['quickjs'],
+    body: async world => {
+      const keys = await pki();
+      const hub = await world.namespace();
+      const wires = [
+        await world.wire(hub, await world.namespace()),
+        await world.wire(hub, await world.namespace()),
+      ] as const;
+      const sections = [
+        peer('client0', { address: ['10.8.0.50', 'fd42:8::50'] }),
+        peer('client1', { address: ['10.8.0.51', 'fd42:8::51'] }),
+      ];
+      const extra = (client_to_client: string) => ({
+        sections,
+        options: { data_plane: plane, client_to_client },
+      });
+      const { ovpnd } = await startServer(world, hub, keys, 'quickjs', AGREEMENT, extra('0'));
+      // Its kernel forwards nothing from the tunnel into the tunnel.
+      await hub.run(['sysctl', '-qw', 'net.ipv4.ip_forward=0', 'net.ipv6.conf.all.forwarding=0']);
+      wires.forEach((wire, number) => {
+        startClient(world, wire, keys, 'openvpn', AGREEMENT, { number });
+      });
+      await Promise.all(wires.map(wire => reach(world, wire.right, SERVER4)));
+      for (const address of ['10.8.0.51', 'fd42:8::51']) {
+        strictEqual((await ping(wires[0].right, address)).received, 0, address);
+      }
+      writeUci(ovpnd!.dir, serverSections(keys, AGREEMENT, extra('1')));
+      strictEqual((await ovpnd!.ask('reload', 'home')).code, 0);
+      await reach(world, wires[0].right, '10.8.0.51');
+      await pingAll(wires[0].right, ['10.8.0.51', 'fd42:8::51']);
+      await pingAll(wires[1].right, ['10.8.0.50', 'fd42:8::50']);
+    },
+  };
+}
+
 table('clients of an ovpnd server', { atOnce: 3 }, [
   tenClients('openvpn'),
   tenClients('quickjs'),
   pushed,
   commands,
   full,
+  clientToClient('native'),
+  clientToClient('js'),
 ]);
