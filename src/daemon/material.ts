@@ -124,6 +124,9 @@ export function loadMaterial(
   const login = tunnel.role === 'client' ? readLogin(place, tunnel, contents, problems) : undefined;
   if (login === 'bad') isComplete = false;
   const tls = isWhole ? openTls(host, place, contents, problems) : undefined;
+  const doubts = tls === undefined ? [] : doubtsOf(place, tls);
+  if (doubts.some(({ severity }) => severity === 'error')) isComplete = false;
+  problems.push(...doubts);
   const lifetimes = tls === undefined ? [] : lifetimesOf(tls, contents.get('ca'));
   for (const { option, rule } of lifetimeWarnings(lifetimes, host.wallS())) {
     problems.push(problem(place, option, 'warning', rule));
@@ -134,6 +137,23 @@ export function loadMaterial(
   }
   tls?.close();
   return undefined;
+}
+
+/** A server's purpose is looked at by clients, whatever they are told of it; a client's not by every server. */
+function doubtsOf(place: Place, { doubts }: TlsContext): Problem[] {
+  const isServer = place.tunnel.role === 'server';
+  return doubts.map(doubt => {
+    if (doubt === 'issuer')
+      return problem(
+        place,
+        'cert',
+        'warning',
+        'is signed by none of ca or extra_certs: only who has its authority takes it',
+      );
+    return isServer
+      ? problem(place, 'cert', 'error', 'is not for a server (extended key usage): clients refuse it')
+      : problem(place, 'cert', 'warning', 'is not for a client (extended key usage): most servers refuse it');
+  });
 }
 
 /** Without any, whatever certificate would do. */

@@ -272,6 +272,8 @@ export interface TlsContext {
   setCrl(pem: Uint8Array): boolean;
   /** Own leaf certificate's end of life, seconds since 1970; 0 without one. */
   readonly notAfterS: number;
+  /** What is odd about the own certificate: `purpose`, it is not for this role; `issuer`, none of `ca` or the chain signed it. */
+  readonly doubts: readonly ('purpose' | 'issuer')[];
   close(): void;
 }
 

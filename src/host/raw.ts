@@ -159,6 +159,8 @@ export interface RawShim {
   tls_context_close(context: Handle): Status;
   tls_context_set_crl(context: Handle, pem: Uint8Array): Status;
   tls_context_not_after(context: Handle): number;
+  /** Bits: 1 not for this role, 2 issuer not found. */
+  tls_context_doubts(context: Handle): number;
   tls_open(context: Handle): Handle | Status;
   tls_close(session: Handle): Status;
   tls_feed(session: Handle, bytes: Uint8Array): Status;

@@ -8,6 +8,7 @@ import { demand, type RawShim } from './raw.ts';
 const ROLES: readonly TlsRole[] = ['client', 'server'];
 const NO_ROLE = 2;
 const VERIFY = ['none', 'optional', 'require'];
+const DOUBTS = ['purpose', 'issuer'] as const;
 const STATUS = ['handshake', 'established', 'failed'] as const;
 
 class ShimTlsEngine implements TlsEngine {
@@ -90,6 +91,7 @@ class ShimTlsEngine implements TlsEngine {
 
 class ShimTlsContext implements TlsContext {
   readonly notAfterS: number;
+  readonly doubts: TlsContext['doubts'];
   readonly #shim: RawShim;
   readonly #handle: number;
 
@@ -97,6 +99,8 @@ class ShimTlsContext implements TlsContext {
     this.#shim = shim;
     this.#handle = handle;
     this.notAfterS = shim.tls_context_not_after(handle);
+    const bits = shim.tls_context_doubts(handle);
+    this.doubts = DOUBTS.filter((_, i) => (bits & (1 << i)) !== 0);
   }
 
   open(): TlsEngine {

@@ -97,6 +97,13 @@ const char *certificate_read(X509 *certificate, struct tls_peer *peer)
 	return NULL;
 }
 
+bool certificate_is_for(X509 *leaf, enum tls_role role)
+{
+	uint32_t wanted = XKU_ANYEKU | (role == TLS_SERVER ? XKU_SSL_SERVER : XKU_SSL_CLIENT);
+
+	return !(X509_get_extension_flags(leaf) & EXFLAG_XKUSAGE) || (X509_get_extended_key_usage(leaf) & wanted);
+}
+
 const char *certificate_check_usage(X509 *leaf, enum tls_role role)
 {
 	uint32_t flags = X509_get_extension_flags(leaf);

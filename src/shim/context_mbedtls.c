@@ -115,6 +115,25 @@ static void complete_chain(struct tls_context *context)
 	}
 }
 
+static bool is_trusted(mbedtls_x509_crt *leaf, mbedtls_x509_crt *authorities)
+{
+	uint32_t flags = 0;
+
+	mbedtls_x509_crt_verify(leaf, authorities, NULL, NULL, &flags, NULL, NULL);
+	return !(flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED);
+}
+
+static void find_doubts(struct tls_context *context)
+{
+	mbedtls_x509_crt *leaf = &context->own;
+
+	if (!certificate_is_for(leaf, context->role, false))
+		context->doubts |= TLS_DOUBT_PURPOSE;
+	/* By itself, by one of the chain that is sent, or by `ca`; without that fingerprints decide. */
+	if (context->has_ca && !is_trusted(leaf, leaf) && !is_trusted(leaf, &context->ca))
+		context->doubts |= TLS_DOUBT_ISSUER;
+}
+
 static bool load_identity(struct tls_context *context, const struct tls_options *options,
 			  struct tls_problem *problem)
 {
@@ -130,9 +149,6 @@ static bool load_identity(struct tls_context *context, const struct tls_options 
 	if (mbedtls_pk_can_do(&context->own.pk, MBEDTLS_PK_RSA) &&
 	    mbedtls_pk_get_bitlen(&context->own.pk) < RSA_BITS_MIN)
 		return refuse(problem, "cert", "not usable: ee key too small");
-	/* The library would not use it, and tell only the peer: `handshake failure`. */
-	if (context->role == TLS_SERVER && !certificate_is_for(&context->own, TLS_SERVER, false))
-		return refuse(problem, "cert", "not usable: it is not for a server (extended key usage)");
 	if (!load_key(context, options->key, problem))
 		return false;
 	context->not_after = certificate_seconds(&context->own.valid_to);
@@ -142,6 +158,7 @@ static bool load_identity(struct tls_context *context, const struct tls_options 
 		complete_chain(context);
 	if (mbedtls_ssl_conf_own_cert(&context->config, &context->own, &context->key) != 0)
 		return refuse(problem, "cert", "not usable");
+	find_doubts(context);
 	return true;
 }
 
@@ -363,4 +380,9 @@ void tls_context_free(struct tls_context *context)
 int64_t tls_context_not_after(const struct tls_context *context)
 {
 	return context->not_after;
+}
+
+unsigned int tls_context_doubts(const struct tls_context *context)
+{
+	return context->doubts;
 }

@@ -3,6 +3,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +123,40 @@ static bool load_key(struct tls_context *context, struct tls_bytes pem, X509 *le
 	return good;
 }
 
+static bool is_issued_by(X509 *leaf, X509 *issuer)
+{
+	return X509_check_issued(issuer, leaf) == X509_V_OK && X509_verify(leaf, X509_get0_pubkey(issuer)) == 1;
+}
+
+/* By itself, by one of the chain that is sent, or by one of `ca`. */
+static bool has_issuer(struct tls_context *context, X509 *leaf)
+{
+	STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context->ssl));
+	STACK_OF(X509) *chain = NULL;
+	bool found = is_issued_by(leaf, leaf);
+
+	SSL_CTX_get0_chain_certs(context->ssl, &chain);
+	for (int i = 0; !found && i < sk_X509_num(chain); i++)
+		found = is_issued_by(leaf, sk_X509_value(chain, i));
+	for (int i = 0; !found && i < sk_X509_OBJECT_num(objects); i++) {
+		X509 *authority = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+
+		found = authority && is_issued_by(leaf, authority);
+	}
+	return found;
+}
+
+static void find_doubts(struct tls_context *context)
+{
+	X509 *leaf = SSL_CTX_get0_certificate(context->ssl);
+
+	if (leaf && !certificate_is_for(leaf, context->role))
+		context->doubts |= TLS_DOUBT_PURPOSE;
+	/* Without `ca` fingerprints decide, and authorities do not matter. */
+	if (leaf && context->has_ca && !has_issuer(context, leaf))
+		context->doubts |= TLS_DOUBT_ISSUER;
+}
+
 static bool load_identity(struct tls_context *context, const struct tls_options *options,
 			  struct tls_problem *problem)
 {
@@ -219,6 +254,7 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct tl
 		ERR_clear_error();
 		return NULL;
 	}
+	find_doubts(context);
 	SSL_CTX_set_verify(context->ssl, modes[options->verify], session_on_certificate);
 	SSL_CTX_set_verify_depth(context->ssl, CHAIN_MAX);
 	ERR_clear_error();
@@ -257,4 +293,9 @@ void tls_context_free(struct tls_context *context)
 int64_t tls_context_not_after(const struct tls_context *context)
 {
 	return context->not_after;
+}
+
+unsigned int tls_context_doubts(const struct tls_context *context)
+{
+	return context->doubts;
 }

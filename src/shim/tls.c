@@ -77,6 +77,13 @@ static int64_t tls_not_after(struct shim_call *call)
 	return context ? tls_context_not_after(context) : -EBADF;
 }
 
+static int64_t tls_doubts(struct shim_call *call)
+{
+	struct tls_context *context = shim_handle_get(SHIM_TLS_CONTEXT, call->in[0].number);
+
+	return context ? (int64_t)tls_context_doubts(context) : -EBADF;
+}
+
 static int64_t tls_open_session(struct shim_call *call)
 {
 	struct tls_context *context = shim_handle_get(SHIM_TLS_CONTEXT, call->in[0].number);
@@ -245,6 +252,7 @@ const struct shim_entry shim_tls[] = {
 	{ "tls_context_close", tls_close_context, "i:context" },
 	{ "tls_context_set_crl", tls_set_crl, "i:context b:crl" },
 	{ "tls_context_not_after", tls_not_after, "i:context" },
+	{ "tls_context_doubts", tls_doubts, "i:context" },
 	{ "tls_open", tls_open_session, "i:context" },
 	{ "tls_close", tls_close_session, "i:session" },
 	{ "tls_feed", feed, "i:session b:bytes" },

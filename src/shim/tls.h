@@ -23,6 +23,13 @@
 enum tls_role { TLS_CLIENT, TLS_SERVER, TLS_NO_ROLE };
 enum tls_verify { TLS_VERIFY_NONE, TLS_VERIFY_OPTIONAL, TLS_VERIFY_REQUIRE };
 enum tls_status { TLS_HANDSHAKE, TLS_ESTABLISHED, TLS_FAILED };
+/* What seldom works, of the own certificate: bits. */
+enum tls_doubt {
+	/* It names purposes, and the own role is not among them. Mbed TLS would not even send a server's. */
+	TLS_DOUBT_PURPOSE = 1,
+	/* Its issuer is neither in `ca` nor in the chain that is sent, and it is not its own. */
+	TLS_DOUBT_ISSUER = 2,
+};
 
 struct tls_bytes {
 	const uint8_t *data;
@@ -65,6 +72,8 @@ void tls_context_free(struct tls_context *context);
 bool tls_context_set_crl(struct tls_context *context, struct tls_bytes pem);
 /* End of the own leaf certificate's life, seconds since 1970; 0 without one. */
 int64_t tls_context_not_after(const struct tls_context *context);
+/* Bits of enum tls_doubt; 0 without an own certificate. */
+unsigned int tls_context_doubts(const struct tls_context *context);
 
 struct tls_session *tls_session_new(struct tls_context *context);
 void tls_session_free(struct tls_session *session);

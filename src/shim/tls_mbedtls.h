@@ -19,6 +19,8 @@ struct tls_context {
 	enum tls_verify verify;
 	bool has_ca;
 	int64_t not_after;
+	/* Bits of enum tls_doubt. */
+	unsigned int doubts;
 	mbedtls_ssl_config config;
 	mbedtls_x509_crt ca, own;
 	mbedtls_x509_crl crl;

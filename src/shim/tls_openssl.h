@@ -13,6 +13,8 @@ struct tls_context {
 	enum tls_role role, remote_cert_tls;
 	bool has_ca;
 	int64_t not_after;
+	/* Bits of enum tls_doubt. */
+	unsigned int doubts;
 };
 
 struct tls_session {
@@ -34,6 +36,8 @@ void certificate_sanitise(char *text);
 int64_t certificate_seconds(const ASN1_TIME *when);
 /* Fills `peer`. NULL when good, else why what this certificate says cannot be believed. */
 const char *certificate_read(X509 *certificate, struct tls_peer *peer);
+/* Whether a certificate that names purposes names this one, or any. */
+bool certificate_is_for(X509 *leaf, enum tls_role role);
 /*
  * remote-cert-tls: keyUsage must be there, and the extended key usage must name the role. NULL when so, else
  * what is wrong.

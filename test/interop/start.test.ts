@@ -83,6 +83,11 @@ const badFiles: readonly Row[] = [
     cause: /\bcert\b/i,
   }),
   failure({
+    title: 'a certificate that is for clients only',
+    sections: keys => [server(keys, { cert: keys.clients[0]!.cert, key: keys.clients[0]!.key })],
+    cause: /option cert '.*client0\.crt': is not for a server \(extended key usage\)/,
+  }),
+  failure({
     title: 'tls-crypt key file that is not one',
     sections: (keys, world) => [server(keys, { tls_crypt: written(world, 'bad.static', 'nothing\n') })],
     cause: /tls_crypt/,
@@ -209,6 +214,41 @@ const unknownTunnel: Row = {
   },
 };
 
+const oddCertificates: Row = {
+  title: 'check warns of a certificate of another authority, and of a client with one for servers',
+  runtimes: ['quickjs'],
+  body: async world => {
+    const keys = await pki();
+    const namespace = await world.namespace();
+    const home = server(keys);
+    const ovpnd = new Ovpnd(world, namespace, [home], { clean: true });
+    await listening(world, namespace, ovpnd.process);
+    const office = (options: Options): Section => {
+      const base = { enabled: '1', remote: ['192.0.2.1'], ...keys.clients[0]! };
+      return { type: 'client', name: 'office', options: { ...base, ...options } };
+    };
+    const check = async (...sections: readonly Section[]): Promise<string> => {
+      writeUci(ovpnd.dir, sections);
+      const { code, output } = await ovpnd.ask('check', '-c', ovpnd.dir);
+      strictEqual(code, 0, output);
+      return output;
+    };
+    match(await check(home, office({})), /0 warnings/);
+    const strange = await check(
+      server(keys, { ...keys.strangeServer, ca: keys.server.ca }),
+      office({ ...keys.strangeClient, ca: keys.server.ca }),
+    );
+    match(strange, /option cert '.*strange-server\.crt': is signed by none of ca or extra_certs/);
+    match(strange, /option cert '.*strange-client\.crt': is signed by none of ca or extra_certs/);
+    match(strange, /2 warnings/);
+    const turned = await check(home, office({ ...keys.server }));
+    match(
+      turned,
+      /option cert '.*server\.crt': is not for a client \(extended key usage\)[\s\S]*1 warning\b/,
+    );
+  },
+};
+
 const otherTunnelRuns: Row = {
   title: 'a bad section does not keep another tunnel of the same file from running',
   runtimes: ['quickjs'],
@@ -230,5 +270,6 @@ table('what keeps a daemon from starting', { atOnce: 4 }, [
   noTun,
   notRoot,
   unknownTunnel,
+  oddCertificates,
   otherTunnelRuns,
 ]);

@@ -77,6 +77,7 @@ export const SIGNATURES: Readonly<Record<string, string>> = {
   tls_context_close: 'i',
   tls_context_set_crl: 'ib',
   tls_context_not_after: 'i',
+  tls_context_doubts: 'i',
   tls_open: 'i',
   tls_close: 'i',
   tls_feed: 'ib',
