@@ -13,6 +13,8 @@ export interface ExpectedIdentity {
   /** SHA-256, 64 lower-case hex digits each; absent: any that TLS takes. */
   readonly fingerprints?: ReadonlySet<string>;
   readonly name?: ExpectedName;
+  /** Whether who shows no certificate passes: a login tells who that is. */
+  readonly optional?: boolean;
 }
 
 /** Why the other end is not who it must be; undefined: it is. One line. */
@@ -20,10 +22,10 @@ export function checkIdentity(
   expected: ExpectedIdentity,
   certificate: PeerCertificate | undefined,
 ): string | undefined {
-  const { fingerprints, name } = expected;
+  const { fingerprints, name, optional } = expected;
   if (fingerprints === undefined && name === undefined) return undefined;
-  // Who needs none is told apart by other means; here it would be anybody.
-  if (certificate === undefined) return 'certificate verify failed: there is none';
+  // Without a login it would be anybody.
+  if (certificate === undefined) return optional ? undefined : 'certificate verify failed: there is none';
   if (fingerprints !== undefined && !fingerprints.has(certificate.fingerprint)) {
     return `certificate verify failed: its fingerprint ${certificate.fingerprint} is not one of those configured`;
   }

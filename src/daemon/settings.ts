@@ -53,17 +53,19 @@ const plainFingerprint = (text: string): string => text.replace(/:/g, '').toLowe
 /** What the certificate of the other side must be; on a server without `ca` also one of its peers' will do. */
 function expected(config: ServerConfig | ClientConfig): ExpectedIdentity | undefined {
   const { peerFingerprint, verifyX509Name } = config;
+  const asked = config.role === 'client' ? 'require' : config.verifyClientCert;
+  // Where no certificate is asked for the login alone tells who it is.
+  if (asked === 'none') return undefined;
   const ca = config.ca ?? config.pkcs12;
   const peers =
     config.role === 'server' && ca === undefined ? config.peers.flatMap(peer => peer.fingerprint ?? []) : [];
   const fingerprints = new Set([...peerFingerprint, ...peers].map(plainFingerprint));
-  // Where no certificate is asked for the login alone tells who it is.
-  const isAsked = config.role === 'client' || config.verifyClientCert !== 'none';
-  const byFingerprint = peerFingerprint.length > 0 || (ca === undefined && isAsked);
+  const byFingerprint = peerFingerprint.length > 0 || ca === undefined;
   if (!byFingerprint && verifyX509Name === undefined) return undefined;
   return {
     ...(byFingerprint && { fingerprints }),
     ...(verifyX509Name !== undefined && { name: expectedName(verifyX509Name) }),
+    ...(asked === 'optional' && { optional: true }),
   };
 }
 

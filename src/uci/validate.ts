@@ -125,6 +125,12 @@ function checkLogin(report: Report, draft: Draft): void {
   if (auth === 'none' && values.get('verify_client_cert') !== 'require') {
     refuse(report, draft, 'needs auth: else anybody could connect', 'verify_client_cert');
   }
+  if (values.get('verify_client_cert') === 'none') {
+    for (const option of ['peer_fingerprint', 'verify_x509_name']) {
+      if (draft.section.options.has(option))
+        warn(report, draft, 'has no effect with verify_client_cert none', option);
+    }
+  }
   const method = values.get('auth_method') as string | undefined;
   if (auth === 'ubus' && method === undefined)
     refuse(report, draft, 'is required with auth ubus', 'auth_method');

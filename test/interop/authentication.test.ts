@@ -252,21 +252,38 @@ const named = atServer(
 /** Without the certificate lines, which the harness writes: a client section of its own. */
 const WITHOUT = 'setenv CLIENT_CERT 0';
 
-const optional = atServer(
-  'verify_client_cert optional: without a certificate the user names the peer, with one the certificate; a strange one is refused',
-  () => ({ options: { ...USERS, verify_client_cert: 'optional' }, sections: ANNA }),
-  async ({ world, keys, server, client, reach: reached }) => {
+function optional(by: string, told: (keys: Pki) => Options, refusal: RegExp): Row {
+  const what =
+    'without a certificate the user names the peer, with one the certificate; a strange one is refused';
+  const extra = (_: World, keys: Pki): Extra => ({
+    options: { ...USERS, verify_client_cert: 'optional', ...told(keys) },
+    sections: ANNA,
+  });
+  return atServer(`verify_client_cert optional, ${by}: ${what}`, extra, async scene => {
+    const { world, keys, server, client, reach: reached } = scene;
     const none = client([...GOOD(world), WITHOUT], { identity: { ca: keys.server.ca, cert: '', key: '' } });
     await reached();
     await server.process.line(/anna connected from/);
     await none.kill();
     const strange = { ...keys.strangeClient, ca: keys.server.ca };
     client([...GOOD(world), 'hand-window 8'], { identity: strange });
-    await server.process.line(/refused: .*(unable to get local issuer|self.signed)/);
+    await server.process.line(refusal);
     client(GOOD(world), { identity: keys.clients[2]! });
     await server.process.line(/client2 connected from/);
-  },
-);
+  });
+}
+
+const optionals = [
+  optional('an authority', () => ({}), /refused: .*(unable to get local issuer|self.signed)/),
+  optional(
+    'fingerprints',
+    keys => {
+      const print = openssl('x509', '-in', keys.clients[2]!.cert, '-noout', '-fingerprint', '-sha256');
+      return { ca: undefined, peer_fingerprint: [print.replace(/^.*=/, '')] };
+    },
+    /refused: .*its fingerprint [0-9a-f]+ is not one/,
+  ),
+];
 
 /** What a person does at the management interface of a client that asks for a code. */
 function answerChallenge(path: string, code: string): Promise<string> {
@@ -401,7 +418,7 @@ table('answers to logins and certificates', { atOnce: 5 }, [
   challenge,
   lockedOut,
   changed,
-  optional,
+  ...optionals,
   revoked,
   named,
   expiredAtClient,

@@ -45,6 +45,15 @@ describe('expected identity', () => {
     ok(checkIdentity({ name: { type: 'name-prefix', text: '' } }, undefined));
     strictEqual(checkIdentity({}, undefined), undefined);
   });
+
+  it('a certificate that need not be shown must be the right one when it is', () => {
+    const expected = { fingerprints: new Set([A]), name: { type: 'name', text: 'vpn.example.org' } } as const;
+    strictEqual(checkIdentity({ ...expected, optional: true }, undefined), undefined);
+    strictEqual(checkIdentity({ ...expected, optional: true }, CERTIFICATE), undefined);
+    match(checkIdentity({ ...expected, optional: true }, { ...CERTIFICATE, fingerprint: B })!, /fingerprint/);
+    match(checkIdentity({ ...expected, optional: true }, { ...CERTIFICATE, commonName: 'x' })!, /its name/);
+    match(checkIdentity({ ...expected, optional: false }, undefined)!, /there is none/);
+  });
 });
 
 describe('tokens', () => {

@@ -425,6 +425,16 @@ describe('mode p2p', () => {
     );
   });
 
+  it('what is known of certificates has no effect where none is asked for', () => {
+    const server =
+      'config server a\nlist address 10.8.0.1/24\noption key /k\noption cert /c\noption auth users\n';
+    const named = `${server}option verify_x509_name x\noption ca /a\noption verify_client_cert`;
+    check(`${named} optional\n`, []);
+    check(`${named} none\n`, [
+      "f:6: warning: server 'a': option verify_x509_name 'x': has no effect with verify_client_cert none",
+    ]);
+  });
+
   it('routes are for both roles of it; a server for many has them behind its peers', () => {
     check(`${server}list route 192.168.9.0/24\noption metric 5\n`, []);
     check(
