@@ -208,7 +208,7 @@ export const FEATURES: readonly Feature[] = [
   {
     name: 'authority, complete profiles, renewal and revocation (`ovpnd pki`, `ovpnd export`)',
     ...onlyServer,
-    against: ['2.6'],
+    against: ['2.6', '2.7'],
     proof: ['interop/authority: authority'],
   },
   {

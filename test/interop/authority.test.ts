@@ -6,6 +6,7 @@ import { doesNotMatch, match, ok, strictEqual } from 'node:assert';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Wire } from './harness/namespace.ts';
+import { type Stock, stockCommand } from './harness/openvpn.ts';
 import { ping, pingAll, reach } from './harness/ping.ts';
 import { expireSoon } from './harness/pki.ts';
 import { Process, run } from './harness/process.ts';
@@ -68,9 +69,9 @@ async function authority(world: World, ...how: string[]): Promise<Scene> {
   return { wire, keys, server, profile, ovpnd };
 }
 
-function alice(world: World, { wire, profile }: Scene): Process {
+function alice(world: World, { wire, profile }: Scene, kind: Stock = 'openvpn'): Process {
   const more = ['--disable-dco', '--verb', '3', '--connect-retry', '1', '2', '--hand-window', '8'];
-  return world.spawn('openvpn alice', wire.right, ['openvpn', '--config', profile, ...more]);
+  return world.spawn('openvpn alice', wire.right, [...stockCommand(kind), '--config', profile, ...more]);
 }
 
 const edwards: Row = {
@@ -81,6 +82,20 @@ const edwards: Row = {
     const client = alice(world, scene);
     await reach(world, scene.wire.right, SERVER4);
     match(await client.line(/Control Channel:/, 20_000), /ED25519/);
+  },
+};
+
+const newer: Row = {
+  title: 'the profile as it is in OpenVPN 2.7',
+  runtimes: ['quickjs', 'openvpn-2.7'],
+  body: async world => {
+    const scene = await authority(world);
+    const client = alice(world, scene, 'openvpn-2.7');
+    await reach(world, scene.wire.right, SERVER4);
+    await pingAll(scene.wire.right, SERVER_ADDRESSES);
+    // Every line of it is known there, and none is on its way out.
+    await client.line(/OpenVPN 2\.7/);
+    strictEqual(client.count(/unrecognized|DEPRECATED/i), 0, client.output);
   },
 };
 
@@ -109,4 +124,4 @@ const lifeOfAPeer: Row = {
   },
 };
 
-table('authority', { atOnce: 1 }, [lifeOfAPeer, edwards]);
+table('authority', { atOnce: 1 }, [lifeOfAPeer, edwards, newer]);
