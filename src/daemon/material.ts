@@ -60,10 +60,13 @@ function problem(place: Place, option: string, severity: Problem['severity'], ru
 /** What enforces block_lan on a router. */
 const FIREWALL = '/sbin/fw4';
 
+/** Whether block_lan would be kept here. */
+export const keepsBlockLan = (host: Host): boolean => !isFailure(host.files.status(FIREWALL));
+
 /** A promise that nobody would keep must not be made. */
 function firewallProblem(host: Host, place: Place): Problem[] {
   const { tunnel } = place;
-  const isKept = tunnel.role === 'client' || !tunnel.blockLan || !isFailure(host.files.status(FIREWALL));
+  const isKept = tunnel.role === 'client' || !tunnel.blockLan || keepsBlockLan(host);
   return isKept
     ? []
     : [

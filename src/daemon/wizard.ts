@@ -17,6 +17,7 @@ import {
   whileLocked,
   writeConfigText,
 } from './configtext.ts';
+import { keepsBlockLan } from './material.ts';
 import { authorityFiles, makeAuthority, type PkiTarget } from './pki.ts';
 
 export interface ServerWish {
@@ -40,10 +41,7 @@ const MODE = 0o644;
 /** As the firewall's scripts have it. */
 const ZONE_NAME_MAX = 11;
 
-function optionsOf({
-  name,
-  ...wish
-}: ServerWish & { readonly name: string }): Map<string, string | readonly string[]> {
+function optionsOf(host: Host, wish: ServerWish): Map<string, string | readonly string[]> {
   const proto = wish.proto === 'both' ? ['udp', 'tcp'] : [wish.proto];
   return new Map<string, string | readonly string[]>([
     ['enabled', '1'],
@@ -51,6 +49,8 @@ function optionsOf({
     ['proto', proto],
     ['address', wish.address],
     ['open_firewall', wish.firewall ? '1' : '0'],
+    // The zone alone lets nobody there; this also holds when another one gets the device.
+    ...(wish.firewall && !wish.lan && keepsBlockLan(host) ? [['block_lan', '1'] as const] : []),
     ...(wish.internet ? [['redirect_gateway', '1'] as const] : []),
     ...(wish.lan && wish.networks.length > 0 ? [['push_route', wish.networks] as const] : []),
     ...(wish.dns.length > 0 ? [['push_dns', wish.dns] as const] : []),
@@ -136,7 +136,7 @@ function makeServer(host: Host, target: PkiTarget, wish: ServerWish): Refusal | 
   if (findSection(config.parsed, name) !== undefined) {
     return { refused: `there is a section '${name}' already; choose another name` };
   }
-  const options = optionsOf({ ...wish, name });
+  const options = optionsOf(host, wish);
   const complete = new Map([...options, ...authorityFiles(target)]);
   const wrong = ruleAgainst(
     host,

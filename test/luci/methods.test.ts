@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import { encodeUtf8 } from '../../src/core/bytes.ts';
 import { answer, methodList } from '../../src/daemon/rpcd.ts';
 import { METHODS } from '../../src/daemon/rpcmethods.ts';
+import type { Host } from '../../src/host/host.ts';
 import { newHost, temporary } from '../shim/support.ts';
 
 const host = newHost();
@@ -23,7 +24,11 @@ interface Scene {
   text(file?: string): string;
 }
 
-function scene(name: string, files: Readonly<Record<string, string>> = { ovpnd: '' }): Scene {
+function scene(
+  name: string,
+  files: Readonly<Record<string, string>> = { ovpnd: '' },
+  machine: Host = host,
+): Scene {
   const root = temporary(`luci.${name}`);
   const [config, keys] = [`${root}/config`, `${root}/keys`];
   fs.mkdirSync(config, { recursive: true });
@@ -37,7 +42,7 @@ function scene(name: string, files: Readonly<Record<string, string>> = { ovpnd: 
   return {
     config,
     keys,
-    call: (method, args = {}) => answer(host, ground, method, encodeUtf8(JSON.stringify(args))) as Json,
+    call: (method, args = {}) => answer(machine, ground, method, encodeUtf8(JSON.stringify(args))) as Json,
     text: (file = 'ovpnd') => fs.readFileSync(`${config}/${file}`, 'utf8'),
   };
 }
@@ -121,6 +126,25 @@ describe('methods behind the web pages', () => {
     assert.match(made.text(), /config peer 'phone'\n\toption enabled '1'/);
     const [tunnel] = made.call('tunnels').tunnels as Json[];
     assert.deepEqual(tunnel!.peers, [{ name: 'phone', common_name: 'phone', enabled: true }]);
+  });
+
+  it('keeps clients out of the local network when they shall not reach it, where a firewall can', () => {
+    const router = newHost();
+    const status = (path: string) => host.files.status(path === '/sbin/fw4' ? '/proc/self/exe' : path);
+    Object.assign(router.files, { status });
+    const wish = { ...WISH, lan: false };
+    const blocks = (title: string, machine: Host, words: object): boolean => {
+      const made = scene(title, { ovpnd: '', firewall: WALL }, machine);
+      assert.deepEqual(made.call('server_create', words), {});
+      assert.deepEqual(made.call('check'), { problems: [], effects: [] });
+      assert.equal(/dest 'lan'/.test(made.text('firewall')), words === WISH);
+      return /option block_lan '1'/.test(made.text());
+    };
+    assert.equal(blocks('out', router, wish), true);
+    assert.equal(blocks('in', router, WISH), false);
+    // Who does not let us at the firewall says himself what it does; elsewhere the option would be refused.
+    assert.equal(blocks('untouched', router, { ...wish, firewall: false }), false);
+    assert.equal(blocks('no-fw4', host, wish), false);
   });
 
   it('makes a server with IPv6 and Ed25519 keys when asked to', () => {
