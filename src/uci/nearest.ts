@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What somebody who mistyped a word most likely meant.
 
-/** The known word that a mistyped one most likely is. */
+/** Letters from which a beginning tells what the word was to be. */
+const UNFINISHED_LEAST = 3;
+
+/** The known word that a mistyped or unfinished one most likely is. */
 export function nearest(text: string, known: readonly string[]): string | undefined {
   if (text.length > 40) return undefined;
+  const longer = known.filter(word => word.startsWith(text));
+  if (longer.length === 1 && text.length >= UNFINISHED_LEAST) return longer[0];
   let best: string | undefined;
   let least = Math.min(text.length, text.length < 5 ? 2 : 3);
   for (const word of known) {
