@@ -165,7 +165,7 @@ export const FEATURES: readonly Feature[] = [
     ],
   },
   {
-    name: 'the native plane: C, one thread, super-packets both ways, mssfix; chosen where the kernel has no offload',
+    name: 'the native plane: C, one thread or one for each direction (`data_threads`), super-packets both ways, mssfix; chosen where the kernel has no offload',
     ...both,
     against: ['2.6', 'ovpnd'],
     proof: [

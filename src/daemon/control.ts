@@ -110,6 +110,7 @@ export function tunnelStatus(host: Host, tunnel: Tunnel, from: number): TunnelSt
       name: tunnel.plane.name,
       reasons: tunnel.planesOff.map(plane => `${plane.name}: ${plane.reason}`),
       offload: featureNames(tunnel.plane.features?.() ?? 0),
+      ...(tunnel.plane.name === 'native' && { threads: tunnel.config.dataThreads }),
     },
     device: tunnel.config.device,
     mtu: wanted?.mtu ?? tunnel.config.tunMtu,

@@ -47,6 +47,7 @@ export function openNative(host: Host, config: ServerConfig | ClientConfig): Nat
     limits: nativeLimits(),
     mtu: config.tunMtu,
     clientToClient: isServer && config.clientToClient,
+    threads: config.dataThreads,
   });
   if (!isFailure(engine)) return { tun, engine };
   tun.close();

@@ -54,6 +54,8 @@ export interface TunnelStatus {
     readonly reasons: readonly string[];
     /** What the native plane hands to the kernel in large pieces. */
     readonly offload: readonly string[];
+    /** Of the native plane; 2: one for each direction. */
+    readonly threads?: number;
   };
   readonly device: string;
   readonly mtu: number;
@@ -149,6 +151,7 @@ export function readStatus(value: unknown): TunnelStatus | undefined {
       name: text(plane.name),
       reasons: list(plane.reasons, text),
       offload: list(plane.offload, text),
+      ...(typeof plane.threads === 'number' ? { threads: count(plane.threads) } : {}),
     },
     device: text(reply.device),
     mtu: count(reply.mtu),
@@ -246,9 +249,10 @@ function formatDrops({ control, plane }: TunnelStatus['drops']): string {
   return groups.filter(group => group !== '').join('; ');
 }
 
-function formatPlane({ name, reasons, offload }: TunnelStatus['data_plane']): string {
+function formatPlane({ name, reasons, offload, threads = 1 }: TunnelStatus['data_plane']): string {
   const why = reasons.map(reason => shown(reason, SHOWN_LINE_MAX)).join('; ');
-  const features = offload.length === 0 ? '' : `, ${offload.map(feature => shown(feature)).join(' ')}`;
+  const words = [...(threads > 1 ? [`${threads} threads`] : []), ...offload.map(feature => shown(feature))];
+  const features = words.length === 0 ? '' : `, ${words.join(' ')}`;
   return why === '' ? `${shown(name)}${features}` : `${shown(name)}${features} (${why})`;
 }
 

@@ -138,6 +138,8 @@ export interface NativePlaneOptions {
   readonly limits: readonly number[];
   readonly mtu: number;
   readonly clientToClient: boolean;
+  /** 2: one for each direction. Without a device there is none. */
+  readonly threads: number;
 }
 
 /** One peer's description: layouts are those of src/shim/plane.h. Absent in a change: as before. */

@@ -169,6 +169,7 @@ export function openNativePlane(shim: RawShim, options: NativePlaneOptions, tun 
     new Uint8Array(Float64Array.from(options.limits).buffer),
     options.mtu,
     options.clientToClient ? 1 : 0,
+    options.threads,
   );
   return handle < 0 ? failure(shim, 'start data plane', handle) : new ShimNativePlane(shim, handle);
 }

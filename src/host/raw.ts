@@ -187,6 +187,7 @@ export interface RawShim {
     limits: Uint8Array,
     mtu: number,
     clientToClient: number,
+    threads: number,
   ): Handle | Status;
   plane_close(plane: Handle): Status;
   plane_fd(plane: Handle): number;

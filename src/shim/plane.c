@@ -39,7 +39,7 @@ static void free_plane(struct plane *plane)
 	plane_forget_events(plane);
 	if (plane->event_fd >= 0)
 		close(plane->event_fd);
-	pthread_mutex_destroy(&plane->lock);
+	plane_free_sides(plane);
 	pthread_mutex_destroy(&plane->events_lock);
 	flows_free(plane->flows);
 	free(plane->batch);
@@ -71,9 +71,10 @@ static int64_t open_plane(struct shim_call *call)
 	plane->mssfix = in[3].number;
 	plane->uses_local = in[4].number;
 	plane->peers_max = in[5].number;
-	plane->deadline_ms = plane->epoll = plane->wake_fd = -1;
+	plane->deadline_ms = -1;
 	plane->client_to_client = plane->is_mp && in[8].number;
 	plane->mtu = in[7].number;
+	plane->is_split = plane->is_threaded && in[9].number > 1;
 	plane->run_size_max = UINT16_MAX;
 	plane->rx_slots = 4;
 	plane->events_size = EVENTS_AREA;
@@ -85,7 +86,7 @@ static int64_t open_plane(struct shim_call *call)
 	plane->events = malloc(plane->events_size);
 	plane->flows = flows_new();
 	plane->batch = calloc(1, send_batch_size);
-	pthread_mutex_init(&plane->lock, NULL);
+	plane_init_sides(plane);
 	pthread_mutex_init(&plane->events_lock, NULL);
 	if (plane->event_fd < 0 || !plane->rx_area || !plane->out_area || !plane->tun_area || !plane->events ||
 	    !plane->flows || !plane->batch)
@@ -215,7 +216,7 @@ static int64_t do_take_datagram(struct plane *plane, struct shim_call *call)
 
 	if (plane->is_threaded || !plane_read_path(&path, in + 1) || in[2].bytes.length > DATAGRAM_MAX)
 		return -EINVAL;
-	plane->now = in[3].number;
+	plane_set_now(plane, in[3].number);
 	/* Decrypted in place: not in JavaScript's bytes. What is joined lies there until the next tick. */
 	if (plane->rx_used + in[2].bytes.length > RX_AREA)
 		plane_flush_frames(plane);
@@ -234,7 +235,7 @@ static int64_t do_take_frame(struct plane *plane, struct shim_call *call)
 
 	if (plane->is_threaded || in[1].bytes.length > TUN_READ_MAX)
 		return -EINVAL;
-	plane->now = in[2].number;
+	plane_set_now(plane, in[2].number);
 	memcpy(plane->tun_area, in[1].bytes.data, in[1].bytes.length);
 	plane_from_tun(plane, plane->tun_area, in[1].bytes.length);
 	return 0;
@@ -243,9 +244,11 @@ static COMMAND(take_frame)
 
 static int64_t do_step(struct plane *plane, struct shim_call *call)
 {
-	if (!plane->is_threaded)
-		plane_flush_frames(plane);
-	plane_tick(plane, call->in[1].number);
+	if (plane->is_threaded)
+		return -EINVAL;
+	plane_flush_frames(plane);
+	plane_set_now(plane, call->in[1].number);
+	plane_tick(plane);
 	return 0;
 }
 static COMMAND(step)
@@ -263,7 +266,7 @@ static COMMAND(deadline)
 
 const struct shim_entry shim_plane[] = {
 	{ "plane_open", open_plane,
-	  "i:isMany i:tun i:features i:mssfix i:usesLocal i:peersMax b:limits i:mtu i:clientToClient" },
+	  "i:isMany i:tun i:features i:mssfix i:usesLocal i:peersMax b:limits i:mtu i:clientToClient i:threads" },
 	{ "plane_close", close_plane, "i:plane" },
 	{ "plane_fd", events_fd, "i:plane" },
 	{ "plane_take", plane_take, "i:plane b:buffer" },

@@ -10,11 +10,17 @@
  *   plane_coalesce.c  joining received packets into super-packets
  *   plane_send.c      datagrams on their way out, in runs of equal size
  *   plane_stream.c    TCP connections
- *   plane_io.c        the data thread: TUN device, sockets, timer
+ *   plane_io.c        the data threads: TUN device, sockets, timer; plane_turn.c: whose turn it is
  *
- * `lock` is taken by the data thread once for each turn of its loop and by JavaScript's thread for each command, never
- * for a packet. All state below it belongs to whoever holds it; only the queue of events has a lock of its own.
- * Without a thread (tests) everything happens in the caller's.
+ * There are two sides, each with a lock that a data thread takes once for each turn of its loop, never for a packet:
+ *
+ *   rx   sockets to TUN: keys for opening, replay windows, when a peer was alive, flows, keepalive
+ *   tx   TUN to sockets: keys for sealing, packet ids, when something was sent, runs, what sockets have no room for
+ *
+ * What both read (peers and their paths, routes, which keys there are, sockets) changes with both locks held, rx first:
+ * by JavaScript's commands and, at any time of its turn, by the receiving thread (plane_hold_tx). The sending thread
+ * leaves what needs both for after its turn. With one thread rx's lock is all of it. Only the queue of events has a lock of
+ * its own. Without a thread (tests) everything happens in the caller's.
  */
 #ifndef OVPND_PLANE_H
 #define OVPND_PLANE_H
@@ -120,13 +126,17 @@ struct direction {
 
 struct data_key {
 	uint8_t key_id;
-	bool is_chacha, is_epoch, is_expiry_told;
+	bool is_chacha, is_epoch;
+	/* Each side notes what it sees: the key nears its end. */
+	atomic_bool is_sender_worn, is_receiver_worn, is_expiry_told;
 	char cipher[24];
 	struct direction seal, open;
 	/* Counter of the next packet; above the format's last there is none. */
 	uint64_t next_id;
-	/* Both directions together, and after how many a new key is asked for; 0: never. */
-	uint64_t packets, bytes, rekey_packets, rekey_bytes;
+	/* After how many of both directions together a new key is asked for; 0: never. */
+	uint64_t rekey_packets, rekey_bytes;
+	/* Of tx, both directions; and of rx, what it has not added to them yet. */
+	uint64_t packets, bytes, opened_packets, opened_bytes;
 	struct replay replay;
 	/* Epoch format: the successors of `open`, what was before it, and the epoch keys of `seal` and the last successor. */
 	struct direction future[EPOCH_FUTURE_KEYS], retiring;
@@ -187,11 +197,29 @@ struct run {
 	bool is_closed;
 };
 
+/* Whoever comes first has it first: a thread that takes its turns without a pause keeps nobody out. */
+struct turns {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	unsigned int next, served;
+};
+
+struct side {
+	struct plane *plane;
+	struct turns turns;
+	pthread_t thread;
+	int epoll, wake_fd;
+	int64_t now;
+	uint64_t drops[DROP_REASONS];
+};
+
 struct plane {
-	/* Configuration. */
-	bool is_mp, is_threaded, uses_local, client_to_client;
+	/* Configuration. `is_split`: each side has a thread. */
+	bool is_mp, is_threaded, is_split, uses_local, client_to_client;
 	int tun;
-	unsigned int wanted, active;
+	unsigned int wanted;
+	/* Each side finds out what the kernel does not take. */
+	atomic_uint active;
 	int mssfix;
 	uint32_t peers_max, next_serial;
 	int mtu;
@@ -199,18 +227,24 @@ struct plane {
 	uint16_t run_size_max;
 	struct key_limits limits;
 
-	/* State, under the lock. */
+	struct side rx, tx;
+	/* Of rx: it holds tx, too. */
+	bool has_tx;
+	/* Of tx: it is its own thread's turn, which must not touch what rx reads; a key is used up. */
+	bool is_apart, has_used_up;
+
+	/* Changes with both held. */
 	struct peer *peers;
 	uint32_t peer_count;
 	struct peer *by_id[BUCKETS], *by_path[BUCKETS];
 	struct route *routes[BUCKETS];
 	uint32_t in_use4[33], in_use6[129];
-	uint64_t drops[DROP_REASONS];
 	int64_t deadline_ms;
 	struct plane_socket *sockets;
+	/* Of tx. */
 	bool is_blocked, is_broken;
 
-	/* Buffers of the data thread. */
+	/* Buffers: rx's are its area and flows. */
 	uint8_t *rx_area, *out_area, *tun_area;
 	size_t out_used, rx_used;
 	struct run runs[RUNS_MAX];
@@ -226,14 +260,7 @@ struct plane {
 	struct notice *notices, **notices_end;
 	int event_fd;
 
-	/* The data thread. */
-	pthread_mutex_t lock;
-	/* Commands that wait: the thread lets them go first. */
-	atomic_int waiting;
 	atomic_bool is_ending;
-	pthread_t thread;
-	int epoll, wake_fd;
-	int64_t now;
 };
 
 /* plane_table.c: -errno as the kernel would say. Descriptions have been checked (src/plane/peers.ts). */
@@ -263,19 +290,24 @@ struct data_key *key_new(const struct plane *plane, uint8_t key_id, const char *
 			 const struct key_bytes *seal, const struct key_bytes *open);
 /* Wipes. */
 void key_free(struct data_key *key);
-bool key_is_expiring(const struct plane *plane, const struct data_key *key);
+/* For warnings: each side notes what it sees, also before the first packet. */
+void key_note_sent(const struct plane *plane, struct data_key *key);
+void key_note_opened(const struct plane *plane, struct data_key *key);
+/* A packet of `length` bytes was received: for the limits of both directions together. */
+void key_count_opened(struct plane *plane, struct data_key *key, size_t length);
+bool key_is_expiring(const struct data_key *key);
 /* Before a packet is sealed: the next epoch where it is time. False: packet ids are used up. */
 bool key_prepare(const struct plane *plane, struct data_key *key);
 /* What opens a packet with this id and `length` bytes from there on, or why nothing does. Nothing is authentic yet. */
 enum plane_drop key_find(const struct plane *plane, struct data_key *key, const uint8_t *id, size_t length, bool is_v1,
 			 struct direction **direction);
 /* A packet was opened: whether it is new. If it is of a later epoch that begins now, and `direction` moves. */
-bool key_accept(struct data_key *key, struct direction *direction, uint64_t counter, int64_t now);
+bool key_accept(struct plane *plane, struct data_key *key, struct direction *direction, uint64_t counter, int64_t now);
 /* The rules of src/plane/replay.ts. Only for packets whose tag was right. */
 bool replay_accept(struct replay *replay, uint64_t id, int64_t now);
 
 /* plane_packet.c */
-void plane_drop(struct plane *plane, enum plane_drop reason);
+void plane_drop(struct side *side, enum plane_drop reason);
 /* A datagram with a data opcode, decrypted in place. */
 void plane_receive(struct plane *plane, const struct plane_path *from, uint8_t *datagram, size_t length);
 /* The peer that an IP packet from TUN goes to; NULL: dropped and counted. */
@@ -284,7 +316,10 @@ struct peer *plane_next_hop(struct plane *plane, const uint8_t *packet, size_t l
 bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *payload, size_t length);
 /* A packet, or super-packet behind a virtio header, from TUN; the buffer is scratch afterwards. */
 void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length);
-void plane_tick(struct plane *plane, int64_t now);
+/* Keepalive, when it is time. */
+void plane_tick(struct plane *plane);
+/* Takes away keys that the sending thread has used up. */
+void plane_retire(struct plane *plane);
 void plane_wake(struct plane *plane, const struct peer *peer);
 void plane_delete(struct plane *plane, struct peer *peer, enum plane_del_reason reason);
 
@@ -360,6 +395,20 @@ void stream_write(struct plane *plane, struct plane_socket *socket, const uint8_
 		  bool is_data);
 void stream_flush(struct plane *plane, struct plane_socket *socket);
 
+/* plane_turn.c */
+void plane_init_sides(struct plane *plane);
+void plane_free_sides(struct plane *plane);
+/* Both sides, for a command. Unlocking sends what was made. */
+void plane_lock(struct plane *plane);
+void plane_unlock(struct plane *plane);
+/* A turn of the thread of one side. */
+void plane_begin_turn(struct side *side);
+void plane_end_turn(struct side *side);
+/* Whoever holds rx gets tx, too, and keeps it until the end of the turn. */
+void plane_hold_tx(struct plane *plane);
+/* Without a thread. */
+void plane_set_now(struct plane *plane, int64_t now);
+
 /* plane_io.c */
 int plane_start(struct plane *plane);
 void plane_stop(struct plane *plane);
@@ -367,9 +416,6 @@ int64_t plane_clock(void);
 /* Without a thread: what was joined becomes events. */
 void plane_flush_frames(struct plane *plane);
 void plane_deliver(struct plane *plane, uint8_t *packet, size_t length);
-/* Commands of JavaScript's thread. */
-void plane_lock(struct plane *plane);
-void plane_unlock(struct plane *plane);
 /* Watches a socket; `is_blocked` adds writability. */
 int plane_watch(struct plane *plane, struct plane_socket *socket, bool is_new);
 void plane_unwatch(struct plane *plane, struct plane_socket *socket);

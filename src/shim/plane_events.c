@@ -88,7 +88,7 @@ void plane_tell(struct plane *plane, enum plane_event type, const void *head, si
 
 	/* An event's length has 16 bits. */
 	if (head_length + length > UINT16_MAX) {
-		plane_drop(plane, DROP_CONTROL);
+		plane_drop(&plane->rx, DROP_CONTROL);
 		return;
 	}
 	pthread_mutex_lock(&plane->events_lock);
@@ -98,7 +98,7 @@ void plane_tell(struct plane *plane, enum plane_event type, const void *head, si
 		if (room) {
 			write_event(room, type, head, head_length, body, length);
 		} else if (!is_notice) {
-			plane_drop(plane, DROP_CONTROL);
+			plane_drop(&plane->rx, DROP_CONTROL);
 		} else if ((notice = malloc(sizeof(*notice) + size))) {
 			notice->next = NULL;
 			notice->length = size;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The data thread: waits for TUN, sockets and the next keepalive, and takes the lock for each turn. */
+/* The data threads: they wait for TUN, sockets and the next keepalive, and serve what is ready in turns. */
 #include <fcntl.h>
 #include <net/if.h>
 #include <linux/if_tun.h>
@@ -47,56 +47,46 @@ int64_t plane_clock(void)
 	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
 }
 
-/* The data thread lets a waiting command go first: a mutex alone would not. */
-void plane_lock(struct plane *plane)
-{
-	atomic_fetch_add(&plane->waiting, 1);
-	pthread_mutex_lock(&plane->lock);
-	atomic_fetch_sub(&plane->waiting, 1);
-	if (plane->is_threaded)
-		plane->now = plane_clock();
-}
-
-void plane_unlock(struct plane *plane)
-{
-	uint64_t one = 1;
-	ssize_t ignored;
-
-	send_flush(plane);
-	pthread_mutex_unlock(&plane->lock);
-	if (plane->is_threaded) {
-		/* A command may have brought the next deadline nearer. */
-		ignored = write(plane->wake_fd, &one, sizeof(one));
-		(void)ignored;
-	}
-}
-
 /* ---- watching */
 
-static int control(struct plane *plane, int operation, int fd, uint32_t events)
+static int control(const struct side *side, int operation, int fd, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.fd = fd };
 
-	return epoll_ctl(plane->epoll, operation, fd, &event) < 0 ? -errno : 0;
+	return epoll_ctl(side->epoll, operation, fd, &event) < 0 ? -errno : 0;
 }
 
 int plane_watch(struct plane *plane, struct plane_socket *socket, bool is_new)
 {
-	uint32_t events = EPOLLIN;
+	bool is_ended = socket->stream && stream_is_ended(socket->stream);
+	bool waits = socket->is_blocked || (socket->stream && stream_waits(socket->stream));
 
 	if (!plane->is_threaded)
 		return 0;
-	if (socket->is_blocked || (socket->stream && stream_waits(socket->stream)))
-		events |= EPOLLOUT;
-	if (socket->stream && stream_is_ended(socket->stream))
-		return control(plane, EPOLL_CTL_DEL, socket->fd, 0);
-	return control(plane, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket->fd, events);
+	/* Errors are always told: whoever cannot take them must not watch. */
+	if (plane->is_split)
+		control(&plane->tx, waits && !is_ended ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, socket->fd, EPOLLOUT);
+	if (is_ended)
+		return control(&plane->rx, EPOLL_CTL_DEL, socket->fd, 0);
+	if (plane->is_split && !is_new)
+		return 0;
+	return control(&plane->rx, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket->fd,
+		       EPOLLIN | (waits && !plane->is_split ? EPOLLOUT : 0));
 }
 
 void plane_unwatch(struct plane *plane, struct plane_socket *socket)
 {
-	if (plane->is_threaded)
-		control(plane, EPOLL_CTL_DEL, socket->fd, 0);
+	if (!plane->is_threaded)
+		return;
+	control(&plane->rx, EPOLL_CTL_DEL, socket->fd, 0);
+	if (plane->is_split)
+		control(&plane->tx, EPOLL_CTL_DEL, socket->fd, 0);
+}
+
+/* The side whose thread reads TUN. */
+static struct side *sender(struct plane *plane)
+{
+	return plane->is_split ? &plane->tx : &plane->rx;
 }
 
 /* ---- TUN */
@@ -108,7 +98,7 @@ static void break_down(struct plane *plane, int error)
 	if (plane->is_broken)
 		return;
 	plane->is_broken = true;
-	control(plane, EPOLL_CTL_DEL, plane->tun, 0);
+	control(sender(plane), EPOLL_CTL_DEL, plane->tun, 0);
 	plane_tell(plane, EVENT_BROKEN, &number, sizeof(number), NULL, 0, true);
 }
 
@@ -148,7 +138,7 @@ static int write_tun(void *context, const struct iovec *parts, int count)
 		flows_join(plane->flows, plane->active & FEATURE_TUN_GRO, plane->active & FEATURE_TUN_USO);
 		return -EINVAL;
 	}
-	plane->drops[DROP_TUN] += count;
+	plane->rx.drops[DROP_TUN] += count;
 	return 0;
 }
 
@@ -234,7 +224,7 @@ static void take_datagram(struct plane *plane, const struct plane_path *path, ui
 	if (opcode == P_DATA_V1 || opcode == P_DATA_V2)
 		plane_receive(plane, path, datagram, length);
 	else if (length > CONTROL_LENGTH_MAX)
-		plane_drop(plane, DROP_CONTROL);
+		plane_drop(&plane->rx, DROP_CONTROL);
 	else
 		plane_tell(plane, EVENT_CONTROL, path, PATH_LENGTH, datagram, length, false);
 }
@@ -262,7 +252,7 @@ static int read_udp(struct plane *plane, struct plane_socket *socket)
 		size_t length = messages[i].msg_len, size, part;
 
 		if (messages[i].msg_hdr.msg_flags & MSG_TRUNC) {
-			plane_drop(plane, DROP_SHORT);
+			plane_drop(&plane->rx, DROP_SHORT);
 			continue;
 		}
 		size = read_control(plane, socket, &messages[i].msg_hdr, &from[i], &path);
@@ -281,12 +271,14 @@ static int read_udp(struct plane *plane, struct plane_socket *socket)
 
 /* ---- the thread */
 
-static void serve(struct plane *plane, int fd, uint32_t events)
+static void serve(struct side *side, int fd, uint32_t events)
 {
+	struct plane *plane = side->plane;
+	bool sends = side == sender(plane), receives = side == &plane->rx;
 	struct plane_socket *socket = plane->sockets;
 	uint64_t ignored;
 
-	if (fd == plane->wake_fd) {
+	if (fd == side->wake_fd) {
 		while (read(fd, &ignored, sizeof(ignored)) > 0)
 			;
 		return;
@@ -303,18 +295,20 @@ static void serve(struct plane *plane, int fd, uint32_t events)
 	if (!socket)
 		return;
 	if (socket->stream) {
-		if (events & EPOLLOUT)
+		if (sends && events & ~EPOLLIN)
 			stream_flush(plane, socket);
-		stream_read(plane, socket);
-		flows_flush(plane->flows, write_tun, plane);
+		if (receives) {
+			stream_read(plane, socket);
+			flows_flush(plane->flows, write_tun, plane);
+		}
 		return;
 	}
-	if (events & EPOLLOUT && socket->is_blocked) {
+	if (sends && events & ~EPOLLIN && socket->is_blocked) {
 		socket->is_blocked = false;
 		plane_watch(plane, socket, false);
 		send_flush(plane);
 	}
-	if (events & (EPOLLIN | EPOLLERR))
+	if (receives && events & (EPOLLIN | EPOLLERR))
 		for (int i = 0; i < SOCKET_ROUNDS && read_udp(plane, socket) >= plane->rx_slots; i++)
 			;
 }
@@ -326,29 +320,43 @@ static int timeout_of(const struct plane *plane)
 	return plane->deadline_ms < 0 ? -1 : left < 0 ? 0 : left > 60000 ? 60000 : left;
 }
 
+/* TUN is not read while a socket is full. */
+static void pause_tun(struct plane *plane, bool *is_paused)
+{
+	if (plane->is_broken || plane->is_blocked == *is_paused)
+		return;
+	control(sender(plane), EPOLL_CTL_MOD, plane->tun, plane->is_blocked ? 0 : EPOLLIN);
+	*is_paused = plane->is_blocked;
+}
+
 static void *run(void *argument)
 {
-	struct plane *plane = argument;
+	struct side *side = argument;
+	struct plane *plane = side->plane;
 	struct epoll_event events[EVENTS];
-	bool is_paused = false, wants_pause;
+	bool is_paused = false, has_used_up;
 	int timeout = -1, ready;
 
 	while (!atomic_load(&plane->is_ending)) {
-		ready = epoll_wait(plane->epoll, events, EVENTS, timeout);
-		while (atomic_load(&plane->waiting) > 0)
-			sched_yield();
-		pthread_mutex_lock(&plane->lock);
-		plane->now = plane_clock();
+		ready = epoll_wait(side->epoll, events, EVENTS, timeout);
+		plane_begin_turn(side);
 		for (int i = 0; i < ready; i++)
-			serve(plane, events[i].data.fd, events[i].events);
-		plane_tick(plane, plane->now);
-		send_flush(plane);
-		wants_pause = plane->is_blocked && !plane->is_broken;
-		if (wants_pause != is_paused && !plane->is_broken)
-			control(plane, EPOLL_CTL_MOD, plane->tun, wants_pause ? 0 : EPOLLIN);
-		is_paused = wants_pause;
-		timeout = timeout_of(plane);
-		pthread_mutex_unlock(&plane->lock);
+			serve(side, events[i].data.fd, events[i].events);
+		if (side == &plane->rx) {
+			plane_tick(plane);
+			timeout = timeout_of(plane);
+		}
+		if (side == sender(plane)) {
+			send_flush(plane);
+			pause_tun(plane, &is_paused);
+		}
+		has_used_up = side == &plane->tx && plane->has_used_up;
+		plane_end_turn(side);
+		if (has_used_up) {
+			plane_lock(plane);
+			plane_retire(plane);
+			plane_unlock(plane);
+		}
 		/* Notices that found no room before. */
 		plane_tell(plane, 0, NULL, 0, NULL, 0, false);
 	}
@@ -371,44 +379,53 @@ static void probe_tun(struct plane *plane)
 	ioctl(plane->tun, TUNSETOFFLOAD, TUN_F_CSUM);
 }
 
-int plane_start(struct plane *plane)
+static int start_side(struct side *side)
 {
 	pthread_attr_t attributes;
 	int status;
 
-	probe_tun(plane);
-	flows_join(plane->flows, plane->active & FEATURE_TUN_GRO, plane->active & FEATURE_TUN_USO);
-	plane->epoll = epoll_create1(EPOLL_CLOEXEC);
-	plane->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (plane->epoll < 0 || plane->wake_fd < 0)
+	side->epoll = epoll_create1(EPOLL_CLOEXEC);
+	side->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (side->epoll < 0 || side->wake_fd < 0)
 		return -errno;
-	status = control(plane, EPOLL_CTL_ADD, plane->wake_fd, EPOLLIN);
-	if (status == 0)
-		status = control(plane, EPOLL_CTL_ADD, plane->tun, EPOLLIN);
+	status = control(side, EPOLL_CTL_ADD, side->wake_fd, EPOLLIN);
+	if (status == 0 && side == sender(side->plane))
+		status = control(side, EPOLL_CTL_ADD, side->plane->tun, EPOLLIN);
 	if (status < 0)
 		return status;
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	status = pthread_create(&plane->thread, &attributes, run, plane);
+	status = pthread_create(&side->thread, &attributes, run, side);
 	pthread_attr_destroy(&attributes);
 	return -status;
 }
 
+int plane_start(struct plane *plane)
+{
+	int status;
+
+	probe_tun(plane);
+	flows_join(plane->flows, plane->active & FEATURE_TUN_GRO, plane->active & FEATURE_TUN_USO);
+	status = start_side(&plane->rx);
+	return status == 0 && plane->is_split ? start_side(&plane->tx) : status;
+}
+
 void plane_stop(struct plane *plane)
 {
-	uint64_t one = 1;
-	ssize_t ignored;
+	struct side *sides[] = { &plane->rx, &plane->tx };
 
-	if (plane->thread) {
-		atomic_store(&plane->is_ending, true);
-		ignored = write(plane->wake_fd, &one, sizeof(one));
-		(void)ignored;
-		pthread_join(plane->thread, NULL);
-		plane->thread = 0;
+	atomic_store(&plane->is_ending, true);
+	for (int i = 0; i < 2; i++) {
+		if (sides[i]->thread) {
+			eventfd_write(sides[i]->wake_fd, 1);
+			pthread_join(sides[i]->thread, NULL);
+			sides[i]->thread = 0;
+		}
 	}
-	if (plane->epoll >= 0)
-		close(plane->epoll);
-	if (plane->wake_fd >= 0)
-		close(plane->wake_fd);
-	plane->epoll = plane->wake_fd = -1;
+	for (int i = 0; i < 2; i++) {
+		if (sides[i]->epoll >= 0)
+			close(sides[i]->epoll);
+		if (sides[i]->wake_fd >= 0)
+			close(sides[i]->wake_fd);
+	}
 }

@@ -60,15 +60,50 @@ static uint64_t sent_with(const struct data_key *key)
 	return key->next_id ? key->next_id - 1 : 0;
 }
 
-bool key_is_expiring(const struct plane *plane, const struct data_key *key)
+/* 0: there is none. */
+static bool is_reached(uint64_t limit, uint64_t count)
+{
+	return limit && count >= limit;
+}
+
+void key_note_sent(const struct plane *plane, struct data_key *key)
 {
 	uint64_t sent = sent_with(key);
 
-	if ((key->rekey_packets && key->packets >= key->rekey_packets) || (key->rekey_bytes && key->bytes >= key->rekey_bytes))
-		return true;
-	if (key->is_epoch)
-		return key->seal.epoch >= plane->limits.epoch_soft;
-	return sent >= plane->limits.soft_id || is_worn(plane, key, &key->seal, sent) || is_receiver_worn(plane, key);
+	if (is_reached(key->rekey_packets, key->packets) || is_reached(key->rekey_bytes, key->bytes) ||
+	    (key->is_epoch ? key->seal.epoch >= plane->limits.epoch_soft :
+			     sent >= plane->limits.soft_id || is_worn(plane, key, &key->seal, sent)))
+		key->is_sender_worn = true;
+}
+
+void key_note_opened(const struct plane *plane, struct data_key *key)
+{
+	bool is_now = is_receiver_worn(plane, key);
+
+	if (key->is_receiver_worn != is_now)
+		key->is_receiver_worn = is_now;
+}
+
+/* With two threads such a part of a limit may be told late: rx takes tx's lock for so much, and not for every packet. */
+#define LATE_PART 256
+
+void key_count_opened(struct plane *plane, struct data_key *key, size_t length)
+{
+	key->opened_packets++;
+	key->opened_bytes += length;
+	if (plane->is_split && !is_reached(key->rekey_packets, key->opened_packets * LATE_PART) &&
+	    !is_reached(key->rekey_bytes, key->opened_bytes * LATE_PART))
+		return;
+	plane_hold_tx(plane);
+	key->packets += key->opened_packets;
+	key->bytes += key->opened_bytes;
+	key->opened_packets = key->opened_bytes = 0;
+	key_note_sent(plane, key);
+}
+
+bool key_is_expiring(const struct data_key *key)
+{
+	return key->is_sender_worn || (!key->is_epoch && key->is_receiver_worn);
 }
 
 /* ---- epochs */
@@ -171,7 +206,7 @@ bool key_prepare(const struct plane *plane, struct data_key *key)
 	if (key->is_epoch && key->seal.epoch < plane->limits.epoch_last &&
 	    (key->next_id > last || is_worn(plane, key, &key->seal, sent_with(key)) ||
 	     /* Only its sender can replace a key: our own next epoch asks for it. */
-	     (key->seal.epoch == key->open.epoch && is_receiver_worn(plane, key))))
+	     (key->seal.epoch == key->open.epoch && key->is_receiver_worn)))
 		send_in_epoch(key, key->seal.epoch + 1);
 	return key->next_id <= last;
 }
@@ -222,14 +257,16 @@ static void follow(struct data_key *key, struct direction *next)
 		send_in_epoch(key, key->open.epoch);
 }
 
-bool key_accept(struct data_key *key, struct direction *direction, uint64_t counter, int64_t now)
+bool key_accept(struct plane *plane, struct data_key *key, struct direction *direction, uint64_t counter, int64_t now)
 {
 	if (direction == &key->retiring)
 		return replay_accept(&key->retiring_replay, counter, now);
 	if (direction != &key->open) {
 		if (counter == 0)
 			return false;
+		plane_hold_tx(plane);
 		follow(key, direction);
+		key_note_sent(plane, key);
 	}
 	return replay_accept(&key->replay, counter, now);
 }
@@ -261,6 +298,7 @@ struct data_key *key_new(const struct plane *plane, uint8_t key_id, const char *
 		memcpy(key->seal.iv + PACKET_ID_LENGTH, seal->tail, NONCE_TAIL_LENGTH);
 		memcpy(key->open.iv + PACKET_ID_LENGTH, open->tail, NONCE_TAIL_LENGTH);
 	}
+	key_note_sent(plane, key);
 	if (key->seal.aead && key->open.aead)
 		return key;
 	key_free(key);

@@ -18,10 +18,10 @@ static const uint8_t PING[16] = { 0x2a, 0x18, 0x7b, 0xf3, 0x64, 0x1e, 0xb4, 0xcb
 static const uint8_t OCC[16] = { 0x28, 0x7f, 0x34, 0x6b, 0xd4, 0xef, 0x7a, 0x81,
 				 0x2d, 0x56, 0xb8, 0xd3, 0xaf, 0xc5, 0x45, 0x9c };
 
-void plane_drop(struct plane *plane, enum plane_drop reason)
+void plane_drop(struct side *side, enum plane_drop reason)
 {
 	if (reason != DROP_NONE)
-		plane->drops[reason]++;
+		side->drops[reason]++;
 }
 
 static uint32_t load32(const uint8_t *at)
@@ -45,9 +45,8 @@ static void tell(struct plane *plane, enum plane_event type, const struct peer *
 /* Told once, of the primary key only: any other is on its way out already. */
 static void warn(struct plane *plane, struct peer *peer, struct data_key *key)
 {
-	if (peer->primary != key || key->is_expiry_told || !key_is_expiring(plane, key))
+	if (peer->primary != key || key->is_expiry_told || !key_is_expiring(key) || atomic_exchange(&key->is_expiry_told, true))
 		return;
-	key->is_expiry_told = true;
 	tell(plane, EVENT_EXPIRING, peer, key->key_id);
 }
 
@@ -117,13 +116,16 @@ static void follow(struct plane *plane, struct peer *peer, const struct plane_pa
 {
 	if (plane_same_remote(&peer->path, from)) {
 		if (from->block[1] && (peer->path.block[1] != from->block[1] ||
-				       memcmp(peer->path.block + 24, from->block + 24, 16) != 0))
+				       memcmp(peer->path.block + 24, from->block + 24, 16) != 0)) {
+			plane_hold_tx(plane);
 			peer->path = *from;
+		}
 		return;
 	}
 	/* Who moves faster than anybody can hear of it stays where it was. */
 	if (!plane_can_tell(plane))
 		return;
+	plane_hold_tx(plane);
 	plane_place(plane, peer, from, false);
 	plane_tell(plane, EVENT_FLOATED, (uint32_t[]){ peer->peer_id, peer->serial }, 8, from, PATH_LENGTH, true);
 }
@@ -150,6 +152,7 @@ static enum plane_drop take(struct plane *plane, struct peer *peer, uint8_t *pay
 	peer->counters[VPN_RX_PACKETS]++;
 	next = plane->client_to_client && !is_group(to, version) ? plane_route(plane, to, version == 4 ? 4 : 16) : NULL;
 	if (next && next != peer) {
+		plane_hold_tx(plane);
 		if (plane->mssfix)
 			packet_clamp(payload, length, segment_limit(plane, next, 4), segment_limit(plane, next, 6));
 		next->counters[VPN_TX_BYTES] += length;
@@ -181,13 +184,18 @@ static enum plane_drop open_packet(struct plane *plane, struct peer *peer, struc
 	/* P_DATA_V1 leaves its opcode byte unauthenticated. */
 	if (crypto_aead_open(direction->aead, nonce, is_v1 ? id : datagram, is_v1 ? ahead : header + ahead, text, *length,
 			     tag, text) < 0) {
-		if (++direction->failures > plane->limits.failures_soft)
+		if (++direction->failures > plane->limits.failures_soft) {
+			key_note_opened(plane, key);
 			warn(plane, peer, key);
+		}
 		return DROP_AUTH;
 	}
 	direction->blocks += (*length + 15) / 16;
 	*payload = text;
-	return key_accept(key, direction, counter_of(key, id), plane->now) ? DROP_NONE : DROP_REPLAY;
+	if (!key_accept(plane, key, direction, counter_of(key, id), plane->rx.now))
+		return DROP_REPLAY;
+	key_note_opened(plane, key);
+	return DROP_NONE;
 }
 
 static enum plane_drop receive(struct plane *plane, const struct plane_path *from, uint8_t *datagram, size_t length)
@@ -219,9 +227,8 @@ static enum plane_drop receive(struct plane *plane, const struct plane_path *fro
 	reason = open_packet(plane, peer, key, datagram, header, &payload, &length);
 	if (reason != DROP_NONE)
 		return reason;
-	key->packets++;
-	key->bytes += total;
-	peer->last_alive_ms = plane->now;
+	key_count_opened(plane, key, total);
+	peer->last_alive_ms = plane->rx.now;
 	follow(plane, peer, from);
 	warn(plane, peer, key);
 	return take(plane, peer, payload, length);
@@ -229,7 +236,7 @@ static enum plane_drop receive(struct plane *plane, const struct plane_path *fro
 
 void plane_receive(struct plane *plane, const struct plane_path *from, uint8_t *datagram, size_t length)
 {
-	plane_drop(plane, receive(plane, from, datagram, length));
+	plane_drop(&plane->rx, receive(plane, from, datagram, length));
 }
 
 /* ---- sending */
@@ -242,6 +249,14 @@ static void exhaust(struct plane *plane, struct peer *peer)
 	key_free(peer->primary);
 	peer->primary = NULL;
 	tell(plane, EVENT_EXHAUSTED, peer, key_id);
+}
+
+void plane_retire(struct plane *plane)
+{
+	plane->has_used_up = false;
+	for (struct peer *peer = plane->peers; peer; peer = peer->next)
+		if (peer->primary && !key_prepare(plane, peer->primary))
+			exhaust(plane, peer);
 }
 
 /* Packet id, ciphertext and tag behind the header at `out`; false: the library failed. */
@@ -269,7 +284,10 @@ bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *paylo
 	if (!key)
 		return false;
 	if (!key_prepare(plane, key)) {
-		exhaust(plane, peer);
+		if (plane->is_apart)
+			plane->has_used_up = true;
+		else
+			exhaust(plane, peer);
 		return false;
 	}
 	total = header + id_length(key) + CRYPTO_TAG_LENGTH + length;
@@ -280,15 +298,16 @@ bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *paylo
 	if (!peer->is_v1)
 		store(out + 1, peer->tx_id, 3);
 	if (!seal_packet(key, out, header, payload, length)) {
-		plane_drop(plane, DROP_SEND);
+		plane_drop(&plane->tx, DROP_SEND);
 		return true;
 	}
 	send_commit(plane, &peer->path, total);
 	key->packets++;
 	key->bytes += total;
-	peer->last_sent_ms = plane->now;
+	peer->last_sent_ms = plane->tx.now;
 	peer->counters[LINK_TX_BYTES] += total;
 	peer->counters[LINK_TX_PACKETS]++;
+	key_note_sent(plane, key);
 	warn(plane, peer, key);
 	return true;
 }
@@ -300,18 +319,18 @@ struct peer *plane_next_hop(struct plane *plane, const uint8_t *packet, size_t l
 	struct peer *peer = plane->peers;
 
 	if (version == 0) {
-		plane_drop(plane, DROP_NOT_IP);
+		plane_drop(&plane->tx, DROP_NOT_IP);
 		return NULL;
 	}
 	if (!plane->is_mp) {
 		if (!peer)
-			plane_drop(plane, DROP_NO_PEER);
+			plane_drop(&plane->tx, DROP_NO_PEER);
 		return peer;
 	}
 	/* Groups: not even to a peer that has the default route. */
 	peer = is_group(to, version) ? NULL : plane_route(plane, to, version == 4 ? 4 : 16);
 	if (!peer)
-		plane_drop(plane, is_link_local(from, version) ? DROP_LINK_LOCAL :
+		plane_drop(&plane->tx, is_link_local(from, version) ? DROP_LINK_LOCAL :
 				  is_group(to, version)	       ? DROP_GROUP :
 								 DROP_NO_ROUTE);
 	return peer;
@@ -325,7 +344,7 @@ void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length)
 	int limit4, limit6;
 
 	if (length < TUN_HEADER_LENGTH) {
-		plane_drop(plane, DROP_OFFLOAD);
+		plane_drop(&plane->tx, DROP_OFFLOAD);
 		return;
 	}
 	/* Once for a whole super-packet. */
@@ -335,7 +354,7 @@ void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length)
 	limit4 = segment_limit(plane, peer, 4);
 	limit6 = segment_limit(plane, peer, 6);
 	if (!segments_begin(&segments, frame, length, limit4, limit6)) {
-		plane_drop(plane, DROP_OFFLOAD);
+		plane_drop(&plane->tx, DROP_OFFLOAD);
 		return;
 	}
 	while ((packet = segments_next(&segments, &length))) {
@@ -345,7 +364,7 @@ void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length)
 		peer->counters[VPN_TX_BYTES] += length;
 		peer->counters[VPN_TX_PACKETS]++;
 		if (!plane_transmit(plane, peer, packet, length))
-			plane_drop(plane, DROP_NO_PEER_KEY);
+			plane_drop(&plane->tx, DROP_NO_PEER_KEY);
 	}
 }
 
@@ -374,13 +393,14 @@ void plane_delete(struct plane *plane, struct peer *peer, enum plane_del_reason 
 	plane_remove_peer(plane, peer);
 }
 
-void plane_tick(struct plane *plane, int64_t now)
+void plane_tick(struct plane *plane)
 {
+	int64_t now = plane->rx.now;
 	struct peer *next;
 
-	plane->now = now;
 	if (plane->deadline_ms < 0 || now < plane->deadline_ms)
 		return;
+	plane_hold_tx(plane);
 	plane->deadline_ms = -1;
 	for (struct peer *peer = plane->peers; peer; peer = next) {
 		int64_t due = due_of(peer);

@@ -21,14 +21,14 @@ static int64_t do_new_peer(struct plane *plane, struct shim_call *call)
 	if (!peer)
 		return -ENOMEM;
 	if (!plane->is_threaded)
-		plane->now = in[10].number;
+		plane_set_now(plane, in[10].number);
 	peer->peer_id = in[1].number;
 	peer->serial = ++plane->next_serial & 0x7fffffff;
 	peer->tx_id = in[2].number;
 	peer->is_v1 = in[3].number;
 	peer->interval_s = in[8].number;
 	peer->timeout_s = in[9].number;
-	peer->last_sent_ms = peer->last_alive_ms = plane->now;
+	peer->last_sent_ms = peer->last_alive_ms = plane->rx.now;
 	peer->has_vpn4 = vpn4;
 	peer->has_vpn6 = vpn6;
 	if (vpn4)
@@ -61,7 +61,7 @@ static int64_t do_change_peer(struct plane *plane, struct shim_call *call)
 	int status;
 
 	if (!plane->is_threaded)
-		plane->now = in[8].number;
+		plane_set_now(plane, in[8].number);
 	if (!peer)
 		return -ENOENT;
 	if (in[2].bytes.data && !plane_read_path(&path, in + 2))
@@ -76,7 +76,7 @@ static int64_t do_change_peer(struct plane *plane, struct shim_call *call)
 	if (in[6].number >= 0) {
 		peer->interval_s = in[6].number;
 		peer->timeout_s = in[7].number;
-		peer->last_sent_ms = peer->last_alive_ms = plane->now;
+		peer->last_sent_ms = peer->last_alive_ms = plane->rx.now;
 		plane_wake(plane, peer);
 	}
 	return 0;
@@ -165,7 +165,7 @@ static int64_t do_send_inner(struct plane *plane, struct shim_call *call)
 	struct peer *peer = plane_find(plane, call->in[1].number);
 
 	if (!plane->is_threaded)
-		plane->now = call->in[3].number;
+		plane_set_now(plane, call->in[3].number);
 	if (!peer)
 		return -ENOENT;
 	return plane_transmit(plane, peer, call->in[2].bytes.data, call->in[2].bytes.length) ? 0 : -ENODATA;
@@ -245,7 +245,7 @@ int64_t plane_show(struct shim_call *call)
 		return -EBADF;
 	plane_lock(plane);
 	for (int i = 0; i < DROP_REASONS; i++)
-		numbers[i] = plane->drops[i];
+		numbers[i] = plane->rx.drops[i] + plane->tx.drops[i];
 	numbers[DROP_REASONS] = plane->active;
 	plane_unlock(plane);
 	shim_result_numbers(call, numbers, DROP_REASONS + 1);

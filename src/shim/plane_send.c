@@ -53,13 +53,13 @@ uint8_t *send_reserve(struct plane *plane, const struct plane_path *path, size_t
 	size_t ahead = path->tcp ? RECORD_HEADER : 0;
 
 	if (length > DATAGRAM_MAX - 64) {
-		plane_drop(plane, DROP_SEND);
+		plane_drop(&plane->tx, DROP_SEND);
 		return NULL;
 	}
 	if (plane->out_used + ahead + length > OUT_AREA || plane->run_count == RUNS_MAX)
 		send_flush(plane);
 	if (plane->out_used + ahead + length > OUT_AREA || plane->run_count == RUNS_MAX) {
-		plane_drop(plane, DROP_SEND);
+		plane_drop(&plane->tx, DROP_SEND);
 		return NULL;
 	}
 	return plane->out_area + plane->out_used + ahead;
@@ -172,7 +172,7 @@ static bool send_apart(struct plane *plane, struct plane_socket *socket, struct 
 				*has_source = false;
 				continue;
 			}
-			plane_drop(plane, DROP_SEND);
+			plane_drop(&plane->tx, DROP_SEND);
 		}
 		run->at += part;
 		run->length -= part;
@@ -192,7 +192,7 @@ static bool on_failure(struct plane *plane, struct plane_socket *socket, struct 
 	if (run->count > 1 && (error == EIO || error == EOPNOTSUPP || error == ENOPROTOOPT))
 		plane->active &= ~FEATURE_TX_GSO;
 	if (error == ENOBUFS || error == ENOMEM) {
-		plane->drops[DROP_SEND] += run->count;
+		plane->tx.drops[DROP_SEND] += run->count;
 		run->length = 0;
 		return true;
 	}

@@ -19,7 +19,8 @@
 struct stream {
 	struct plane_path path;
 	size_t record_max;
-	bool is_ended;
+	/* Either side may find out. */
+	atomic_bool is_ended;
 	/* A record that is not complete yet. */
 	uint8_t *held;
 	size_t held_length;
@@ -53,16 +54,21 @@ void stream_free(struct stream *stream)
 	free(stream);
 }
 
-/* Told once; the descriptor is JavaScript's to close. */
+/* Told once; the descriptor is JavaScript's to close. With tx held. */
 static void end(struct plane *plane, struct plane_socket *socket, int error)
 {
 	int32_t pair[2] = { socket->number, error };
 
-	if (socket->stream->is_ended)
+	if (atomic_exchange(&socket->stream->is_ended, true))
 		return;
-	socket->stream->is_ended = true;
 	plane_watch(plane, socket, false);
 	plane_tell(plane, EVENT_STREAM_END, pair, sizeof(pair), NULL, 0, true);
+}
+
+static void end_reading(struct plane *plane, struct plane_socket *socket, int error)
+{
+	plane_hold_tx(plane);
+	end(plane, socket, error);
 }
 
 bool stream_is_ended(const struct stream *stream)
@@ -82,7 +88,7 @@ static void take(struct plane *plane, struct stream *stream, uint8_t *packet, si
 	if (opcode == P_DATA_V1 || opcode == P_DATA_V2)
 		plane_receive(plane, &stream->path, packet, length);
 	else if (length > CONTROL_LENGTH_MAX)
-		plane_drop(plane, DROP_CONTROL);
+		plane_drop(&plane->rx, DROP_CONTROL);
 	else
 		plane_tell(plane, EVENT_CONTROL, &stream->path, PATH_LENGTH, packet, length, false);
 }
@@ -101,14 +107,14 @@ void stream_read(struct plane *plane, struct plane_socket *socket)
 	got = recv(socket->fd, area + have, READ_MAX, 0);
 	if (got <= 0) {
 		if (got == 0 || (errno != EAGAIN && errno != EINTR))
-			end(plane, socket, got == 0 ? 0 : errno);
+			end_reading(plane, socket, got == 0 ? 0 : errno);
 		return;
 	}
 	have += got;
 	while (have - at >= RECORD_HEADER) {
 		length = area[at] << 8 | area[at + 1];
 		if (length == 0 || length > stream->record_max) {
-			end(plane, socket, EBADMSG);
+			end_reading(plane, socket, EBADMSG);
 			return;
 		}
 		if (have - at < RECORD_HEADER + length)
@@ -159,7 +165,7 @@ static void keep(struct plane *plane, struct plane_socket *socket, const uint8_t
 		return;
 	}
 	if (kept < length)
-		plane_drop(plane, DROP_SEND);
+		plane_drop(&plane->tx, DROP_SEND);
 	memcpy(stream->backlog + stream->backlog_length, bytes, kept);
 	stream->backlog_length += kept;
 	if (stream->backlog_length)

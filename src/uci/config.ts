@@ -87,8 +87,8 @@ export interface TunnelConfig {
   readonly tunMtu: number;
   /** Outer packet size; 0 = off. */
   readonly mssfix: number;
-  /** Of the native plane. */
-  readonly dataThreads: '1' | '2';
+  /** Of the native plane; 2 = one for each direction. */
+  readonly dataThreads: number;
   /** `none` alone switches all off. */
   readonly offload: readonly ('tun_tso' | 'tun_uso' | 'tun_gro' | 'tx_gso' | 'rx_gro' | 'none')[];
   /** Absent = what the system gives. */

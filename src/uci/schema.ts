@@ -115,8 +115,8 @@ export const OPTIONS: readonly OptionRow[] = [
     }),
     option(
       'data_threads',
-      { kind: 'enum', words: ['1', '2'], later: ['2'] },
-      'Threads of the native plane: 2 is one for each direction.',
+      number(1, 2),
+      'Threads of the native plane: 2 gives each direction its own, which pays from three processor cores on.',
       { default: '1' },
     ),
     option(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a run of the bench measures, from the environment: ROWS, ROUNDS, SECONDS, PLANES, WIRE.
 
+import type { Options } from '../interop/harness/ovpnd.ts';
 import type { Kind } from '../interop/harness/tunnel.ts';
 
 export const ROWS = [
@@ -21,20 +22,23 @@ export const ROWS = [
 export type RowName = (typeof ROWS)[number];
 
 /** What can stand at both ends of a tunnel as the subject. */
-export const PLANES = ['kernel', 'native', 'js', 'js-node'] as const;
+/** native-2: with a thread for each direction. */
+export const PLANES = ['kernel', 'native', 'native-2', 'js', 'js-node'] as const;
 export type PlaneWord = (typeof PLANES)[number];
 
 export interface Subject {
   readonly word: PlaneWord;
   readonly title: string;
   readonly kind: Kind;
-  readonly dataPlane: string;
+  /** Of ovpnd's section. */
+  readonly options: Options;
 }
 
 export function subjectOf(word: PlaneWord): Subject {
   const isNode = word === 'js-node';
-  const dataPlane = isNode ? 'js' : word;
-  return { word, title: `ovpnd ${word}`, kind: isNode ? 'node' : 'quickjs', dataPlane };
+  const [dataPlane] = word.split('-') as [string];
+  const options = { data_plane: dataPlane, ...(word === 'native-2' && { data_threads: '2' }) };
+  return { word, title: `ovpnd ${word}`, kind: isNode ? 'node' : 'quickjs', options };
 }
 
 export interface Plan {

@@ -122,7 +122,7 @@ async function startMs(daemon: Daemon): Promise<number> {
           bound = performance.now();
       }
     })();
-    const options = daemon === 'openvpn' ? {} : { data_plane: daemon.dataPlane };
+    const options = daemon === 'openvpn' ? {} : daemon.options;
     const kind = daemon === 'openvpn' ? 'openvpn' : daemon.kind;
     await startServer(world, namespace, keys, kind, AGREEMENT, { options });
     isWatching = false;

@@ -161,8 +161,7 @@ function forwardingExtra(world: World, lan: Lan): Extra {
 }
 
 const kindOf = (daemon: Daemon): End['kind'] => (daemon === 'openvpn' ? 'openvpn' : daemon.kind);
-const planeOf = (daemon: Daemon): Extra['options'] =>
-  daemon === 'openvpn' ? {} : { data_plane: daemon.dataPlane };
+const planeOf = (daemon: Daemon): Extra['options'] => (daemon === 'openvpn' ? {} : daemon.options);
 
 /** Brings a tunnel up; what fails tells the logs of both ends. */
 export async function openSite(name: string, model: Plan['wire'], options: SiteOptions): Promise<Site> {

@@ -6,7 +6,7 @@ import { deepStrictEqual, ok, strictEqual } from 'node:assert';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isStock } from './harness/openvpn.ts';
-import { writeUci } from './harness/ovpnd.ts';
+import { type Options, writeUci } from './harness/ovpnd.ts';
 import { peerNames } from './harness/peers.ts';
 import { pingAll, reach, undisturbed } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
@@ -38,8 +38,11 @@ const ASAN_ASAN: Ends = { server: 'asan', client: 'asan' };
 /** Finds out in seconds that the other end is gone. */
 const QUICK: Extra = { options: { keepalive: '1 4' }, lines: ['keepalive 1 4'] };
 
+/** A thread for each direction, for our servers; our clients have one for both. */
+const SPLIT: Options = { data_threads: '2' };
+
 interface Status {
-  readonly data_plane: { readonly name: string };
+  readonly data_plane: { readonly name: string; readonly threads?: number };
   readonly drops: { readonly plane: Readonly<Record<string, number>> };
 }
 
@@ -77,7 +80,7 @@ function flooded(ends: Ends): Row {
       const words = ['1194', wire.left4, '1194', String(HARM_RATE)];
       const harm = world.spawn('harm', right, [await compiled('harm'), ...words]);
       await harm.line(/^ready$/);
-      const server = await startServer(world, left, keys, ends.server, AGREEMENT);
+      const server = await startServer(world, left, keys, ends.server, AGREEMENT, { options: SPLIT });
       const client = startClient(world, wire, keys, ends.client, AGREEMENT, { remote: '127.0.0.1' });
       await reach(world, right, SERVER4);
       const streams = await Promise.all([
@@ -109,7 +112,7 @@ function flooded(ends: Ends): Row {
 const SWAP_MS = 9000;
 
 function swapped(ends: Ends): Row {
-  const often: Extra = { options: { reneg_sec: '3' }, lines: ['reneg-sec 3 3'] };
+  const often: Extra = { options: { ...SPLIT, reneg_sec: '3' }, lines: ['reneg-sec 3 3'] };
   const never: Extra = { options: { reneg_sec: '0' }, lines: ['reneg-sec 0'] };
   return {
     title: `${describeEnds(ends)}: new keys every three seconds, and not one of 1,000 packets a second is lost`,
@@ -124,7 +127,10 @@ function swapped(ends: Ends): Row {
       for (const running of streams) isWhole(await running.stop());
       for (const end of [server, client].filter(({ kind }) => isStock(kind)))
         ok(end.process.count(/Control Channel: TLS/) >= 3, 'too few handshakes');
-      for (const end of [server, client].filter(({ kind }) => !isStock(kind))) await statusOf(end);
+      for (const end of [server, client].filter(({ kind }) => !isStock(kind))) {
+        const { threads } = (await statusOf(end)).data_plane;
+        strictEqual(threads, end === server ? 2 : Number(process.env.OVPND_TEST_THREADS ?? 1));
+      }
     },
   };
 }
@@ -255,7 +261,7 @@ const faulty: Row = {
     const library = await compiled('faults', 'library');
     const run = { before: ['env', `LD_PRELOAD=${library}`, `FAULTS=${file}`] };
     const { wire, server, client } = await up(world, OURS_OURS, AGREEMENT, {
-      server: { run },
+      server: { run, options: SPLIT },
       client: { run },
     });
     const { left, right } = wire;
@@ -285,7 +291,7 @@ const cut: Row = {
   title: 'the wire is set down and up again at both ends under load',
   runtimes: ['quickjs'],
   body: async world => {
-    const { wire } = await up(world, OURS_OURS, AGREEMENT);
+    const { wire } = await up(world, OURS_OURS, AGREEMENT, { server: { options: SPLIT } });
     const { left, right } = wire;
     const streams = await Promise.all([
       Stream.start(world, right, left, SERVER4, { rate: 5000 }),

@@ -123,11 +123,13 @@ function features(ends: Ends, list: readonly string[]): Row {
     runtimes: runtimesOf(ends),
     body: async world => {
       const options = { offload: list, data_plane: 'native' };
+      // One end with a thread for each direction.
+      const split = { ...options, data_threads: '2' };
       const tunnel = await up(
         world,
         ends,
         { wrap: 'tls-crypt' },
-        { server: { options }, client: { options } },
+        { server: { options: split }, client: { options } },
       );
       await wantEcn(tunnel.wire);
       await everythingArrives(world, tunnel);

@@ -20,6 +20,7 @@ export function createNativePlane(options: JsPlaneOptions): NativePlane {
       limits: nativeLimits(options.limits),
       mtu: 1500,
       clientToClient: options.clientToClient ?? false,
+      threads: 1,
     }),
   );
   const { sink } = options;

@@ -42,6 +42,7 @@ function open(
     limits: nativeLimits(),
     mtu: 1500,
     clientToClient: false,
+    threads: 1,
   };
   return new NativePlane({
     mode,

@@ -94,7 +94,7 @@ export const SIGNATURES: Readonly<Record<string, string>> = {
   pkey_public: 'b',
   pkey_sign: 'bb',
   pkey_pkcs12: 'b',
-  plane_open: 'iiiiiibii',
+  plane_open: 'iiiiiibiii',
   plane_close: 'i',
   plane_fd: 'i',
   plane_take: 'ib',

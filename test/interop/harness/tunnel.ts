@@ -97,6 +97,7 @@ function uciOptions(pki: Pki, agreement: Agreement, role: 'server' | 'client', e
     tls_crypt_v2: wrap === 'tls-crypt-v2' ? { ...pki.v2, ...extra.v2 }[role] : undefined,
     tls_version_min: agreement.tls,
     log_level: process.env.OVPND_TEST_LOG,
+    data_threads: process.env.OVPND_TEST_THREADS,
     mode: agreement.mode,
   };
 }

@@ -39,7 +39,12 @@ const SERVER: TunnelStatus = {
   state: 'listening',
   since: NOW - 3 * DAY - 4 * 3600,
   uptime: 3 * DAY + 4 * 3600,
-  data_plane: { name: 'native', reasons: ['kernel: no ovpn module'], offload: ['tun_tso', 'tx_gso'] },
+  data_plane: {
+    name: 'native',
+    reasons: ['kernel: no ovpn module'],
+    offload: ['tun_tso', 'tx_gso'],
+    threads: 2,
+  },
   device: 'ov-home',
   mtu: 1500,
   addresses: ['10.8.0.1/24', 'fd42:8::1/64'],
@@ -104,7 +109,7 @@ describe('status table', () => {
       home: server, listening, up 3d 4h
         device      ov-home, mtu 1500
         addresses   10.8.0.1/24, fd42:8::1/64
-        data plane  native, tun_tso tx_gso (kernel: no ovpn module)
+        data plane  native, 2 threads tun_tso tx_gso (kernel: no ovpn module)
         listens on  udp [::]:1194, tcp4 192.0.2.1:443
         drops       control hmac 12, replay 1; plane no-key 3
 

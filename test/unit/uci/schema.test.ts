@@ -41,7 +41,7 @@ const VALUES: Readonly<Record<string, Values>> = {
   reneg_bytes: { yes: ['0', '64000000', '9999999999'], no: ['10000000000', '-1', '64M'] },
   hand_window: { yes: ['5', '3600'], no: ['4', '3601', ' 60'] },
   mssfix: { yes: ['0', '1450', '1492', '65000'], no: ['65001', 'x', '-1'] },
-  data_threads: { yes: ['1'], no: ['0', '2', '3', 'x'] },
+  data_threads: { yes: ['1', '2'], no: ['0', '3', 'x'] },
   offload: { yes: ['tun_tso', 'tun_uso', 'tun_gro', 'tx_gso', 'rx_gro', 'none'], no: ['tso', '1'] },
   ca: PATHS,
   cert: PATHS,
