@@ -140,7 +140,7 @@ static void refuse(napi_env env, const struct shim_entry *entry, const char *arg
 
 static napi_value finish(struct binding *binding, const struct shim_entry *entry)
 {
-	int64_t status = entry->function(&binding->call);
+	int64_t status = shim_run(entry, &binding->call);
 
 	if (status < 0 || !binding->result)
 		napi_create_int64(binding->env, status, &binding->result);

@@ -176,7 +176,7 @@ static JSValue invoke(JSContext *context, JSValueConst self, int count, JSValueC
 	if (!*argument && count > i)
 		result = JS_ThrowTypeError(context, "%s: too many arguments", entry->name);
 	if (!JS_IsException(result)) {
-		status = entry->function(&binding.call);
+		status = shim_run(entry, &binding.call);
 		result = status < 0 || JS_IsUndefined(binding.result) ? JS_NewInt64(context, status) :
 									JS_DupValue(context, binding.result);
 	}

@@ -32,13 +32,11 @@ static int64_t aead_close(struct shim_call *call)
 /* Arguments of both: key, nonce, additional data, input. */
 static int64_t aead_run(struct shim_call *call, bool seal)
 {
-	struct crypto_aead *aead = shim_handle_get(SHIM_AEAD, call->in[0].number);
+	struct crypto_aead *aead = call->object;
 	const union shim_value *nonce = &call->in[1], *aad = &call->in[2], *in = &call->in[3];
 	size_t length = in->bytes.length;
 	uint8_t *out;
 
-	if (!aead)
-		return -EBADF;
 	if (nonce->bytes.length != CRYPTO_NONCE_LENGTH || aad->bytes.length > CRYPTO_DATA_MAX ||
 	    length > CRYPTO_DATA_MAX)
 		return -EINVAL;
@@ -122,8 +120,8 @@ static int64_t equal(struct shim_call *call)
 const struct shim_entry shim_crypto[] = {
 	{ "aead_key", aead_key, "s:cipher b:key" },
 	{ "aead_close", aead_close, "i:aead" },
-	{ "aead_seal", aead_seal, "i:aead b:nonce b:aad b:plaintext" },
-	{ "aead_open", aead_open, "i:aead b:nonce b:aad b:sealed" },
+	{ "aead_seal", aead_seal, "i:aead b:nonce b:aad b:plaintext", SHIM_AEAD },
+	{ "aead_open", aead_open, "i:aead b:nonce b:aad b:sealed", SHIM_AEAD },
 	{ "aes256_ctr", aes256_ctr, "b:key b:iv b:data" },
 	{ "hash", hash, "s:name b:data" },
 	{ "hmac", hmac, "s:name b:key b:data" },

@@ -115,6 +115,28 @@ int64_t shim_descriptor_close(enum shim_kind kind, int64_t handle)
 	return 0;
 }
 
+int64_t shim_fd(struct shim_call *call)
+{
+	return call->fd;
+}
+
+int64_t shim_close(struct shim_call *call)
+{
+	return shim_descriptor_close(call->kind, call->in[0].number);
+}
+
+int64_t shim_run(const struct shim_entry *entry, struct shim_call *call)
+{
+	call->kind = entry->kind;
+	if (entry->kind != SHIM_FREE) {
+		call->object = shim_handle_get(entry->kind, call->in[0].number);
+		call->fd = (intptr_t)call->object - 1;
+		if (!call->object)
+			return -EBADF;
+	}
+	return entry->function(call);
+}
+
 const struct shim_entry *const shim_tables[] = {
 	shim_loop, shim_udp, shim_tcp, shim_tun, shim_netlink, shim_stream, shim_files,
 	shim_lock, shim_resolve, shim_process, shim_crypto, shim_pkey, shim_tls, shim_plane, shim_password, NULL,

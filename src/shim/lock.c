@@ -64,12 +64,10 @@ static int64_t pass_on(int fd, const char *path)
 
 static int64_t file_unlock(struct shim_call *call)
 {
-	int fd = shim_descriptor(SHIM_LOCK, call->in[0].number);
+	int fd = call->fd;
 	struct stat held;
 	int64_t error = 0;
 
-	if (fd < 0)
-		return fd;
 	if (fstat(fd, &held) < 0)
 		error = -errno;
 	else if (held.st_nlink == 0)
@@ -80,6 +78,6 @@ static int64_t file_unlock(struct shim_call *call)
 
 const struct shim_entry shim_lock[] = {
 	{ "file_lock", file_lock, "s:path" },
-	{ "file_unlock", file_unlock, "i:lock s:path" },
+	{ "file_unlock", file_unlock, "i:lock s:path", SHIM_LOCK },
 	{ 0 },
 };

@@ -74,19 +74,12 @@ static int64_t loop_open(struct shim_call *call)
 	return shim_descriptor_new(SHIM_LOOP, fd);
 }
 
-static int64_t loop_close(struct shim_call *call)
-{
-	return shim_descriptor_close(SHIM_LOOP, call->in[0].number);
-}
-
 /* Flags: 1 readable, 2 writable, 0 forget. */
 static int64_t loop_watch(struct shim_call *call)
 {
-	int loop = shim_descriptor(SHIM_LOOP, call->in[0].number);
+	int loop = call->fd;
 	int64_t fd = call->in[1].number, flags = call->in[2].number, status;
 
-	if (loop < 0)
-		return loop;
 	if (fd < 0 || fd > INT32_MAX || fd == signal_fd || flags < 0 || flags > (READABLE | WRITABLE))
 		return -EINVAL;
 	if (flags == 0)
@@ -106,15 +99,13 @@ static int64_t store(uint8_t *at, int32_t fd, uint32_t flags)
 static int64_t loop_wait(struct shim_call *call)
 {
 	struct epoll_event events[EVENTS_MAX];
-	int loop = shim_descriptor(SHIM_LOOP, call->in[0].number);
+	int loop = call->fd;
 	int64_t timeout = call->in[1].number;
 	size_t room = call->in[2].bytes.length / EVENT_LENGTH, count = 0;
 	uint8_t *out = call->in[2].bytes.data;
 	uint64_t ignored;
 	int ready;
 
-	if (loop < 0)
-		return loop;
 	if (room == 0)
 		return -EINVAL;
 	if (timeout > INT32_MAX)
@@ -171,9 +162,9 @@ static int64_t clock_wall(struct shim_call *call)
 
 const struct shim_entry shim_loop[] = {
 	{ "loop_open", loop_open, "" },
-	{ "loop_close", loop_close, "i:loop" },
-	{ "loop_watch", loop_watch, "i:loop i:fd i:flags" },
-	{ "loop_wait", loop_wait, "i:loop i:timeout b:events" },
+	{ "loop_close", shim_close, "i:loop", SHIM_LOOP },
+	{ "loop_watch", loop_watch, "i:loop i:fd i:flags", SHIM_LOOP },
+	{ "loop_wait", loop_wait, "i:loop i:timeout b:events", SHIM_LOOP },
 	{ "signal_watch", signal_watch, "i:number" },
 	{ "clock_monotonic", clock_monotonic, "" },
 	{ "clock_wall", clock_wall, "" },

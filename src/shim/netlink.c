@@ -36,23 +36,11 @@ static int64_t netlink_open(struct shim_call *call)
 	return shim_descriptor_new(SHIM_NETLINK, fd);
 }
 
-static int64_t netlink_close(struct shim_call *call)
-{
-	return shim_descriptor_close(SHIM_NETLINK, call->in[0].number);
-}
-
-static int64_t netlink_fd(struct shim_call *call)
-{
-	return shim_descriptor(SHIM_NETLINK, call->in[0].number);
-}
-
 static int64_t netlink_join(struct shim_call *call)
 {
-	int fd = shim_descriptor(SHIM_NETLINK, call->in[0].number);
+	int fd = call->fd;
 	int group = call->in[1].number;
 
-	if (fd < 0)
-		return fd;
 	if (call->in[1].number < 1 || call->in[1].number > INT32_MAX)
 		return -EINVAL;
 	return setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0 ? -errno : 0;
@@ -60,25 +48,21 @@ static int64_t netlink_join(struct shim_call *call)
 
 static int64_t netlink_send(struct shim_call *call)
 {
-	int fd = shim_descriptor(SHIM_NETLINK, call->in[0].number);
+	int fd = call->fd;
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 
-	if (fd < 0)
-		return fd;
 	return sendto(fd, call->in[1].bytes.data, call->in[1].bytes.length, 0, (struct sockaddr *)&kernel,
 		      sizeof(kernel)) < 0 ? -errno : 0;
 }
 
 static int64_t netlink_receive(struct shim_call *call)
 {
-	int fd = shim_descriptor(SHIM_NETLINK, call->in[0].number);
+	int fd = call->fd;
 	struct sockaddr_nl from;
 	socklen_t size;
 	ssize_t length;
 	uint8_t *out, none;
 
-	if (fd < 0)
-		return fd;
 	for (;;) {
 		size = sizeof(from);
 		length = recvfrom(fd, &none, 0, MSG_PEEK | MSG_TRUNC, (struct sockaddr *)&from, &size);
@@ -98,10 +82,10 @@ static int64_t netlink_receive(struct shim_call *call)
 
 const struct shim_entry shim_netlink[] = {
 	{ "netlink_open", netlink_open, "i:protocol i:receiveBuffer" },
-	{ "netlink_close", netlink_close, "i:netlink" },
-	{ "netlink_fd", netlink_fd, "i:netlink" },
-	{ "netlink_join", netlink_join, "i:netlink i:group" },
-	{ "netlink_send", netlink_send, "i:netlink b:message" },
-	{ "netlink_receive", netlink_receive, "i:netlink" },
+	{ "netlink_close", shim_close, "i:netlink", SHIM_NETLINK },
+	{ "netlink_fd", shim_fd, "i:netlink", SHIM_NETLINK },
+	{ "netlink_join", netlink_join, "i:netlink i:group", SHIM_NETLINK },
+	{ "netlink_send", netlink_send, "i:netlink b:message", SHIM_NETLINK },
+	{ "netlink_receive", netlink_receive, "i:netlink", SHIM_NETLINK },
 	{ 0 },
 };

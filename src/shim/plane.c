@@ -13,11 +13,9 @@ extern const size_t send_batch_size;
 
 int64_t plane_locked(struct shim_call *call, plane_command run)
 {
-	struct plane *plane = shim_handle_get(SHIM_PLANE, call->in[0].number);
+	struct plane *plane = call->object;
 	int64_t status;
 
-	if (!plane)
-		return -EBADF;
 	plane_lock(plane);
 	status = run(plane, call);
 	plane_unlock(plane);
@@ -116,9 +114,7 @@ static int64_t close_plane(struct shim_call *call)
 
 static int64_t events_fd(struct shim_call *call)
 {
-	struct plane *plane = shim_handle_get(SHIM_PLANE, call->in[0].number);
-
-	return plane ? plane->event_fd : -EBADF;
+	return ((struct plane *)call->object)->event_fd;
 }
 
 /* ---- sockets */
@@ -160,7 +156,7 @@ static int64_t do_add_stream(struct plane *plane, struct shim_call *call)
 		return -ENOMEM;
 	if (plane_read_path(&path, in + 2) && in[3].number > 0 && in[3].number <= DATAGRAM_MAX) {
 		*socket = (struct plane_socket){ .next = plane->sockets, .number = path.socket, .fd = in[1].number };
-		socket->stream = stream_new(plane, socket, &path, in[3].number);
+		socket->stream = stream_new(&path, in[3].number);
 		status = socket->stream ? plane_watch(plane, socket, true) : -ENOMEM;
 	}
 	if (status < 0) {
@@ -268,26 +264,26 @@ const struct shim_entry shim_plane[] = {
 	{ "plane_open", open_plane,
 	  "i:isMany i:tun i:features i:mssfix i:usesLocal i:peersMax b:limits i:mtu i:clientToClient i:threads" },
 	{ "plane_close", close_plane, "i:plane" },
-	{ "plane_fd", events_fd, "i:plane" },
-	{ "plane_take", plane_take, "i:plane b:buffer" },
+	{ "plane_fd", events_fd, "i:plane", SHIM_PLANE },
+	{ "plane_take", plane_take, "i:plane b:buffer", SHIM_PLANE },
 	{ "plane_add_peer", plane_new_peer,
-	  "i:plane i:peerId i:txId i:isV1 b:path B:vpnIp4 B:vpnIp6 B:routes i:interval i:timeout i:now" },
-	{ "plane_set_peer", plane_change_peer, "i:plane i:peerId B:path B:vpnIp4 B:vpnIp6 B:routes i:interval i:timeout i:now" },
-	{ "plane_del_peer", plane_delete_peer, "i:plane i:peerId" },
+	  "i:plane i:peerId i:txId i:isV1 b:path B:vpnIp4 B:vpnIp6 B:routes i:interval i:timeout i:now", SHIM_PLANE },
+	{ "plane_set_peer", plane_change_peer, "i:plane i:peerId B:path B:vpnIp4 B:vpnIp6 B:routes i:interval i:timeout i:now", SHIM_PLANE },
+	{ "plane_del_peer", plane_delete_peer, "i:plane i:peerId", SHIM_PLANE },
 	{ "plane_add_key", plane_add_key,
-	  "i:plane i:peerId i:slot i:keyId s:cipher i:isEpoch b:encryptKey b:encryptTail b:decryptKey b:decryptTail i:rekeyPackets i:rekeyBytes" },
-	{ "plane_swap_keys", plane_swap_keys, "i:plane i:peerId" },
-	{ "plane_del_key", plane_delete_key, "i:plane i:peerId i:slot" },
-	{ "plane_send_inner", plane_send_inner, "i:plane i:peerId b:payload i:now" },
-	{ "plane_peers", plane_list_peers, "i:plane" },
-	{ "plane_show", plane_show, "i:plane" },
-	{ "plane_add_socket", plane_add_socket, "i:plane i:number i:descriptor i:family i:tunes" },
-	{ "plane_add_stream", plane_add_stream, "i:plane i:descriptor b:path i:recordMax" },
-	{ "plane_send_record", plane_send_record, "i:plane i:number b:record" },
-	{ "plane_remove_socket", plane_remove_socket, "i:plane i:number" },
-	{ "plane_from_network", plane_take_datagram, "i:plane b:path b:datagram i:now" },
-	{ "plane_from_tun", plane_take_frame, "i:plane b:frame i:now" },
-	{ "plane_tick", plane_step, "i:plane i:now" },
-	{ "plane_deadline", plane_deadline, "i:plane" },
+	  "i:plane i:peerId i:slot i:keyId s:cipher i:isEpoch b:encryptKey b:encryptTail b:decryptKey b:decryptTail i:rekeyPackets i:rekeyBytes", SHIM_PLANE },
+	{ "plane_swap_keys", plane_swap_keys, "i:plane i:peerId", SHIM_PLANE },
+	{ "plane_del_key", plane_delete_key, "i:plane i:peerId i:slot", SHIM_PLANE },
+	{ "plane_send_inner", plane_send_inner, "i:plane i:peerId b:payload i:now", SHIM_PLANE },
+	{ "plane_peers", plane_list_peers, "i:plane", SHIM_PLANE },
+	{ "plane_show", plane_show, "i:plane", SHIM_PLANE },
+	{ "plane_add_socket", plane_add_socket, "i:plane i:number i:descriptor i:family i:tunes", SHIM_PLANE },
+	{ "plane_add_stream", plane_add_stream, "i:plane i:descriptor b:path i:recordMax", SHIM_PLANE },
+	{ "plane_send_record", plane_send_record, "i:plane i:number b:record", SHIM_PLANE },
+	{ "plane_remove_socket", plane_remove_socket, "i:plane i:number", SHIM_PLANE },
+	{ "plane_from_network", plane_take_datagram, "i:plane b:path b:datagram i:now", SHIM_PLANE },
+	{ "plane_from_tun", plane_take_frame, "i:plane b:frame i:now", SHIM_PLANE },
+	{ "plane_tick", plane_step, "i:plane i:now", SHIM_PLANE },
+	{ "plane_deadline", plane_deadline, "i:plane", SHIM_PLANE },
 	{ 0 },
 };

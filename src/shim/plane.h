@@ -25,6 +25,7 @@
 #ifndef OVPND_PLANE_H
 #define OVPND_PLANE_H
 
+#include <netinet/udp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -58,6 +59,14 @@
 /* Free before a super-packet is read, so that it can be cut whole. */
 #define OUT_RESERVE (128 * 1024)
 #define SEGMENTS_MAX 64
+/* For headers older than the kernel: linux/udp.h, linux/virtio_net.h. */
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#define UDP_GRO 104
+#endif
+#define GSO_UDP_L4 5
+/* Of TCP connections: two bytes of length. */
+#define RECORD_HEADER 2
 #define RUN_BYTES_MAX 65000
 #define RUNS_MAX 64
 #define EVENTS_AREA (128 * 1024)
@@ -97,6 +106,23 @@ enum plane_event {
 enum plane_feature {
 	FEATURE_TUN_TSO = 1, FEATURE_TUN_USO = 2, FEATURE_TUN_GRO = 4, FEATURE_TX_GSO = 8, FEATURE_RX_GRO = 16,
 };
+
+/* Network order. */
+static inline uint16_t load16(const uint8_t *at)
+{
+	return at[0] << 8 | at[1];
+}
+
+static inline uint32_t load32(const uint8_t *at)
+{
+	return (uint32_t)load16(at) << 16 | load16(at + 2);
+}
+
+static inline void store16(uint8_t *at, uint16_t value)
+{
+	at[0] = value >> 8;
+	at[1] = value;
+}
 
 #define PATH_LENGTH (8 + SHIM_ADDRESS_LENGTH)
 
@@ -158,7 +184,7 @@ enum plane_counter {
 struct peer {
 	/* The serial tells a peer from an earlier one with its id: notices may be late. */
 	uint32_t peer_id, serial, tx_id;
-	bool is_v1, is_gone;
+	bool is_v1;
 	struct plane_path path;
 	uint8_t vpn4[4], vpn6[16];
 	bool has_vpn4, has_vpn6;
@@ -386,8 +412,7 @@ void send_forget(struct plane *plane, int number);
 struct plane_socket *plane_socket_find(struct plane *plane, int number);
 
 /* plane_stream.c */
-struct stream *stream_new(struct plane *plane, struct plane_socket *socket, const struct plane_path *path,
-			  size_t record_max);
+struct stream *stream_new(const struct plane_path *path, size_t record_max);
 void stream_free(struct stream *stream);
 void stream_read(struct plane *plane, struct plane_socket *socket);
 /* Records with their lengths in front; data may be dropped whole, control ends the connection instead. */

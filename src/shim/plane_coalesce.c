@@ -19,7 +19,6 @@
 /* Headers of IPv4 or IPv6 without options, and TCP with all of its own. */
 #define HEADER_MAX 100
 #define TOTAL_MAX 65535
-#define GSO_UDP_L4 5
 #define TCP_ACK 0x10
 #define TCP_PSH 0x08
 
@@ -56,22 +55,6 @@ void flows_join(struct flows *flows, bool tcp, bool udp)
 {
 	flows->tcp = tcp;
 	flows->udp = udp;
-}
-
-static uint32_t load32(const uint8_t *at)
-{
-	return (uint32_t)at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3];
-}
-
-static uint16_t load16(const uint8_t *at)
-{
-	return at[0] << 8 | at[1];
-}
-
-static void store16(uint8_t *at, uint16_t value)
-{
-	at[0] = value >> 8;
-	at[1] = value;
 }
 
 /* The virtio header lies in front of the packet, over what was the tag. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands of JavaScript: each finds the plane, takes the lock, and sends what it made. */
+/* Commands of JavaScript: each takes the locks of `call->object`, and sends what it made. */
 #ifndef OVPND_PLANE_COMMANDS_H
 #define OVPND_PLANE_COMMANDS_H
 
@@ -9,7 +9,6 @@
 
 typedef int64_t (*plane_command)(struct plane *plane, struct shim_call *call);
 
-/* -EBADF: `call->in[0]` is no plane. */
 int64_t plane_locked(struct shim_call *call, plane_command run);
 
 /* Makes `plane_NAME`, to be called from JavaScript, of `do_NAME`, which has the lock. */

@@ -117,12 +117,10 @@ void plane_tell(struct plane *plane, enum plane_event type, const void *head, si
 /* Whole events into the buffer; how many bytes. */
 int64_t plane_take(struct shim_call *call)
 {
-	struct plane *plane = shim_handle_get(SHIM_PLANE, call->in[0].number);
+	struct plane *plane = call->object;
 	size_t room = call->in[1].bytes.length, at = 0;
 	uint64_t ignored;
 
-	if (!plane)
-		return -EBADF;
 	pthread_mutex_lock(&plane->events_lock);
 	while (read(plane->event_fd, &ignored, sizeof(ignored)) > 0)
 		;

@@ -24,11 +24,6 @@ void plane_drop(struct side *side, enum plane_drop reason)
 		side->drops[reason]++;
 }
 
-static uint32_t load32(const uint8_t *at)
-{
-	return (uint32_t)at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3];
-}
-
 static void store(uint8_t *at, uint64_t value, size_t length)
 {
 	for (size_t i = 0; i < length; i++)

@@ -98,7 +98,7 @@ COMMAND(delete_peer)
 int64_t plane_add_key(struct shim_call *call)
 {
 	const union shim_value *in = call->in;
-	struct plane *plane = shim_handle_get(SHIM_PLANE, in[0].number);
+	struct plane *plane = call->object;
 	bool is_epoch = in[5].number;
 	size_t tail = is_epoch ? 0 : NONCE_TAIL_LENGTH;
 	struct key_bytes seal = { in[6].bytes.data, in[7].bytes.data, in[6].bytes.length };
@@ -106,8 +106,6 @@ int64_t plane_add_key(struct shim_call *call)
 	struct data_key *key, *old, **slot;
 	struct peer *peer;
 
-	if (!plane)
-		return -EBADF;
 	if (in[7].bytes.length != tail || in[9].bytes.length != tail || in[3].number < 0 || in[3].number > 7 ||
 	    (is_epoch && (seal.length != EPOCH_KEY_LENGTH || open.length != EPOCH_KEY_LENGTH)))
 		return -EINVAL;
@@ -210,13 +208,11 @@ static void show_peer(struct shown_peer *shown, const struct peer *peer)
 /* JavaScript's memory is asked for without the lock: its collector may run then. */
 int64_t plane_list_peers(struct shim_call *call)
 {
-	struct plane *plane = shim_handle_get(SHIM_PLANE, call->in[0].number);
+	struct plane *plane = call->object;
 	struct shown_peer *shown;
 	uint32_t count = 0, room;
 	uint8_t *out;
 
-	if (!plane)
-		return -EBADF;
 	/* Only commands add peers, and this is one: later there are at most as many. */
 	plane_lock(plane);
 	room = plane->peer_count;
@@ -238,11 +234,9 @@ int64_t plane_list_peers(struct shim_call *call)
 /* Drops by reason, then the features that are on. */
 int64_t plane_show(struct shim_call *call)
 {
-	struct plane *plane = shim_handle_get(SHIM_PLANE, call->in[0].number);
+	struct plane *plane = call->object;
 	int64_t numbers[DROP_REASONS + 1];
 
-	if (!plane)
-		return -EBADF;
 	plane_lock(plane);
 	for (int i = 0; i < DROP_REASONS; i++)
 		numbers[i] = plane->rx.drops[i] + plane->tx.drops[i];

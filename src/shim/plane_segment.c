@@ -9,23 +9,11 @@
 
 #include "plane.h"
 
-#define GSO_UDP_L4 5
 #define FIN_PSH 0x09
 #define CWR 0x80
 #define SYN_RST_URG 0x26
 /* Nothing that a kernel makes is cut smaller. */
 #define SIZE_MIN 8
-
-static uint16_t load16(const uint8_t *at)
-{
-	return at[0] << 8 | at[1];
-}
-
-static void store16(uint8_t *at, uint16_t value)
-{
-	at[0] = value >> 8;
-	at[1] = value;
-}
 
 /* A shape that compilers turn into vector code; the sum is of native 32-bit words, folded at the end. */
 __attribute__((optimize("O3"))) uint64_t checksum_add(uint64_t sum, const uint8_t *bytes, size_t length)

@@ -5,19 +5,13 @@
  * it is until it has, and TUN is not read meanwhile.
  */
 #include <netinet/in.h>
-#include <netinet/udp.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "address.h"
 #include "plane.h"
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-
 #define MESSAGES 64
-#define RECORD_HEADER 2
 
 struct batch {
 	struct mmsghdr messages[MESSAGES];

@@ -10,7 +10,6 @@
 
 #include "plane.h"
 
-#define RECORD_HEADER 2
 /* Bytes read before others get their turn. */
 #define READ_MAX 65536
 /* What may be waiting beyond BACKLOG_MAX: control packets. */
@@ -28,11 +27,10 @@ struct stream {
 	size_t backlog_at, backlog_length;
 };
 
-struct stream *stream_new(struct plane *plane, struct plane_socket *socket, const struct plane_path *path, size_t record_max)
+struct stream *stream_new(const struct plane_path *path, size_t record_max)
 {
 	struct stream *stream = calloc(1, sizeof(*stream));
 
-	(void)plane, (void)socket;
 	if (!stream)
 		return NULL;
 	stream->path = *path;
@@ -112,7 +110,7 @@ void stream_read(struct plane *plane, struct plane_socket *socket)
 	}
 	have += got;
 	while (have - at >= RECORD_HEADER) {
-		length = area[at] << 8 | area[at + 1];
+		length = load16(area + at);
 		if (length == 0 || length > stream->record_max) {
 			end_reading(plane, socket, EBADMSG);
 			return;
@@ -132,7 +130,7 @@ static size_t whole(const uint8_t *bytes, size_t length, size_t room)
 	size_t at = 0, next;
 
 	while (at + RECORD_HEADER <= length) {
-		next = at + RECORD_HEADER + (bytes[at] << 8 | bytes[at + 1]);
+		next = at + RECORD_HEADER + load16(bytes + at);
 		if (next > length || next > room)
 			break;
 		at = next;

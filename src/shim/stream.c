@@ -156,24 +156,12 @@ static int64_t unix_connect(struct shim_call *call)
 	return shim_descriptor_new(SHIM_STREAM, fd);
 }
 
-static int64_t stream_close(struct shim_call *call)
-{
-	return shim_descriptor_close(SHIM_STREAM, call->in[0].number);
-}
-
-static int64_t stream_fd(struct shim_call *call)
-{
-	return shim_descriptor(SHIM_STREAM, call->in[0].number);
-}
-
 /* Fills the buffer; returns how much, 0 at the end of the stream. */
 static int64_t stream_read(struct shim_call *call)
 {
-	int fd = shim_descriptor(SHIM_STREAM, call->in[0].number);
+	int fd = call->fd;
 	ssize_t length;
 
-	if (fd < 0)
-		return fd;
 	/* Reading nothing would look like the end. */
 	if (call->in[1].bytes.length == 0)
 		return -EINVAL;
@@ -183,11 +171,9 @@ static int64_t stream_read(struct shim_call *call)
 
 static int64_t stream_write(struct shim_call *call)
 {
-	int fd = shim_descriptor(SHIM_STREAM, call->in[0].number);
+	int fd = call->fd;
 	ssize_t length;
 
-	if (fd < 0)
-		return fd;
 	length = send(fd, call->in[1].bytes.data, call->in[1].bytes.length, MSG_NOSIGNAL);
 	return length < 0 ? -errno : length;
 }
@@ -198,9 +184,9 @@ const struct shim_entry shim_stream[] = {
 	{ "unix_listener_fd", unix_listener_fd, "i:listener" },
 	{ "unix_accept", unix_accept, "i:listener" },
 	{ "unix_connect", unix_connect, "s:path" },
-	{ "stream_close", stream_close, "i:stream" },
-	{ "stream_fd", stream_fd, "i:stream" },
-	{ "stream_read", stream_read, "i:stream b:buffer" },
-	{ "stream_write", stream_write, "i:stream b:bytes" },
+	{ "stream_close", shim_close, "i:stream", SHIM_STREAM },
+	{ "stream_fd", shim_fd, "i:stream", SHIM_STREAM },
+	{ "stream_read", stream_read, "i:stream b:buffer", SHIM_STREAM },
+	{ "stream_write", stream_write, "i:stream b:bytes", SHIM_STREAM },
 	{ 0 },
 };

@@ -52,32 +52,20 @@ static int64_t tcp_listen(struct shim_call *call)
 	return shim_descriptor_new(SHIM_TCP_LISTENER, fd);
 }
 
-static int64_t tcp_unlisten(struct shim_call *call)
-{
-	return shim_descriptor_close(SHIM_TCP_LISTENER, call->in[0].number);
-}
-
-static int64_t tcp_listener_fd(struct shim_call *call)
-{
-	return shim_descriptor(SHIM_TCP_LISTENER, call->in[0].number);
-}
-
 static int64_t tcp_listener_local(struct shim_call *call)
 {
-	int fd = shim_descriptor(SHIM_TCP_LISTENER, call->in[0].number);
+	int fd = call->fd;
 
-	return fd < 0 ? fd : socket_local(fd, &call->in[1]);
+	return socket_local(fd, &call->in[1]);
 }
 
 /* A stream; fills an address block with the remote address. */
 static int64_t tcp_accept(struct shim_call *call)
 {
-	int listener = shim_descriptor(SHIM_TCP_LISTENER, call->in[0].number), fd, status;
+	int listener = call->fd, fd, status;
 	struct sockaddr_storage from = { 0 };
 	socklen_t size = sizeof(from);
 
-	if (listener < 0)
-		return listener;
 	if (call->in[1].bytes.length < SHIM_ADDRESS_LENGTH)
 		return -EINVAL;
 	fd = accept4(listener, (struct sockaddr *)&from, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -117,11 +105,9 @@ static int64_t tcp_connect(struct shim_call *call)
 /* What became of tcp_connect, once the stream is writable: 0 connected, or -errno. */
 static int64_t tcp_outcome(struct shim_call *call)
 {
-	int fd = shim_descriptor(SHIM_STREAM, call->in[0].number), error = 0;
+	int fd = call->fd, error = 0;
 	socklen_t size = sizeof(error);
 
-	if (fd < 0)
-		return fd;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 		return -errno;
 	return -error;
@@ -129,19 +115,19 @@ static int64_t tcp_outcome(struct shim_call *call)
 
 static int64_t tcp_local(struct shim_call *call)
 {
-	int fd = shim_descriptor(SHIM_STREAM, call->in[0].number);
+	int fd = call->fd;
 
-	return fd < 0 ? fd : socket_local(fd, &call->in[1]);
+	return socket_local(fd, &call->in[1]);
 }
 
 const struct shim_entry shim_tcp[] = {
 	{ "tcp_listen", tcp_listen, "i:family B:ip i:port S:device i:mark i:sendBuffer i:receiveBuffer" },
-	{ "tcp_unlisten", tcp_unlisten, "i:listener" },
-	{ "tcp_listener_fd", tcp_listener_fd, "i:listener" },
-	{ "tcp_listener_local", tcp_listener_local, "i:listener b:address" },
-	{ "tcp_accept", tcp_accept, "i:listener b:address" },
+	{ "tcp_unlisten", shim_close, "i:listener", SHIM_TCP_LISTENER },
+	{ "tcp_listener_fd", shim_fd, "i:listener", SHIM_TCP_LISTENER },
+	{ "tcp_listener_local", tcp_listener_local, "i:listener b:address", SHIM_TCP_LISTENER },
+	{ "tcp_accept", tcp_accept, "i:listener b:address", SHIM_TCP_LISTENER },
 	{ "tcp_connect", tcp_connect, "b:ip i:port i:scope S:device i:mark i:sendBuffer i:receiveBuffer" },
-	{ "tcp_outcome", tcp_outcome, "i:stream" },
-	{ "tcp_local", tcp_local, "i:stream b:address" },
+	{ "tcp_outcome", tcp_outcome, "i:stream", SHIM_STREAM },
+	{ "tcp_local", tcp_local, "i:stream b:address", SHIM_STREAM },
 	{ 0 },
 };

@@ -62,36 +62,28 @@ static int64_t tls_close_context(struct shim_call *call)
 /* -EINVAL: no revocation list, the one before stays. */
 static int64_t tls_set_crl(struct shim_call *call)
 {
-	struct tls_context *context = shim_handle_get(SHIM_TLS_CONTEXT, call->in[0].number);
+	struct tls_context *context = call->object;
 	struct tls_bytes pem = { call->in[1].bytes.data, call->in[1].bytes.length };
 
-	if (!context)
-		return -EBADF;
 	return tls_context_set_crl(context, pem) ? 0 : -EINVAL;
 }
 
 static int64_t tls_not_after(struct shim_call *call)
 {
-	struct tls_context *context = shim_handle_get(SHIM_TLS_CONTEXT, call->in[0].number);
-
-	return context ? tls_context_not_after(context) : -EBADF;
+	return tls_context_not_after(call->object);
 }
 
 static int64_t tls_doubts(struct shim_call *call)
 {
-	struct tls_context *context = shim_handle_get(SHIM_TLS_CONTEXT, call->in[0].number);
-
-	return context ? (int64_t)tls_context_doubts(context) : -EBADF;
+	return tls_context_doubts(call->object);
 }
 
 static int64_t tls_open_session(struct shim_call *call)
 {
-	struct tls_context *context = shim_handle_get(SHIM_TLS_CONTEXT, call->in[0].number);
+	struct tls_context *context = call->object;
 	struct tls_session *session;
 	int64_t handle;
 
-	if (!context)
-		return -EBADF;
 	session = tls_session_new(context);
 	if (!session)
 		return -ENOMEM;
@@ -111,35 +103,24 @@ static int64_t tls_close_session(struct shim_call *call)
 	return 0;
 }
 
-static struct tls_session *session_of(struct shim_call *call)
-{
-	return shim_handle_get(SHIM_TLS_SESSION, call->in[0].number);
-}
-
 static int64_t feed(struct shim_call *call)
 {
-	struct tls_session *session = session_of(call);
-
-	return session ? tls_feed(session, call->in[1].bytes.data, call->in[1].bytes.length) : -EBADF;
+	return tls_feed(call->object, call->in[1].bytes.data, call->in[1].bytes.length);
 }
 
 static int64_t pending(struct shim_call *call)
 {
-	struct tls_session *session = session_of(call);
-
-	return session ? (int64_t)tls_pending(session) : -EBADF;
+	return tls_pending(call->object);
 }
 
 /* A Uint8Array, or 0 when there is nothing. */
 static int64_t pull(struct shim_call *call)
 {
-	struct tls_session *session = session_of(call);
+	struct tls_session *session = call->object;
 	int64_t max = call->in[1].number;
 	size_t length;
 	uint8_t *out;
 
-	if (!session)
-		return -EBADF;
 	if (max <= 0)
 		return -EINVAL;
 	length = tls_pending(session);
@@ -156,21 +137,17 @@ static int64_t pull(struct shim_call *call)
 /* 0 handshake, 1 established, 2 failed. */
 static int64_t drive(struct shim_call *call)
 {
-	struct tls_session *session = session_of(call);
-
-	return session ? (int64_t)tls_drive(session) : -EBADF;
+	return tls_drive(call->object);
 }
 
 /* A Uint8Array, or 0 when there is nothing. */
 static int64_t read_record(struct shim_call *call)
 {
 	static uint8_t record[TLS_RECORD_MAX];
-	struct tls_session *session = session_of(call);
+	struct tls_session *session = call->object;
 	size_t length;
 	uint8_t *out;
 
-	if (!session)
-		return -EBADF;
 	length = tls_read(session, record, sizeof(record));
 	if (length == 0)
 		return 0;
@@ -184,28 +161,22 @@ static int64_t read_record(struct shim_call *call)
 
 static int64_t write_record(struct shim_call *call)
 {
-	struct tls_session *session = session_of(call);
-
-	return session ? tls_write(session, call->in[1].bytes.data, call->in[1].bytes.length) : -EBADF;
+	return tls_write(call->object, call->in[1].bytes.data, call->in[1].bytes.length);
 }
 
 static int64_t error(struct shim_call *call)
 {
-	struct tls_session *session = session_of(call);
+	struct tls_session *session = call->object;
 
-	if (!session)
-		return -EBADF;
 	shim_result_text(call, tls_error(session), strlen(tls_error(session)));
 	return 0;
 }
 
 static int64_t description(struct shim_call *call)
 {
-	struct tls_session *session = session_of(call);
+	struct tls_session *session = call->object;
 	char text[TLS_TEXT_MAX] = "";
 
-	if (!session)
-		return -EBADF;
 	tls_description(session, text, sizeof(text));
 	shim_result_text(call, text, strlen(text));
 	return 0;
@@ -214,13 +185,11 @@ static int64_t description(struct shim_call *call)
 /* Lines: common name, subject, fingerprint, serial, notAfter; or 0 when there is none. */
 static int64_t peer(struct shim_call *call)
 {
-	struct tls_session *session = session_of(call);
+	struct tls_session *session = call->object;
 	struct tls_peer peer = { 0 };
 	char text[sizeof(peer) + 32];
 	int length;
 
-	if (!session)
-		return -EBADF;
 	if (!tls_peer(session, &peer))
 		return 0;
 	length = snprintf(text, sizeof(text), "%s\n%s\n%s\n%s\n%lld", peer.common_name, peer.subject,
@@ -231,12 +200,10 @@ static int64_t peer(struct shim_call *call)
 
 static int64_t export_key(struct shim_call *call)
 {
-	struct tls_session *session = session_of(call);
+	struct tls_session *session = call->object;
 	int64_t length = call->in[2].number;
 	uint8_t *out;
 
-	if (!session)
-		return -EBADF;
 	if (length < 1 || length > EXPORT_MAX)
 		return -EINVAL;
 	out = shim_result_bytes(call, length);
@@ -250,20 +217,20 @@ const struct shim_entry shim_tls[] = {
 	  "i:role B:ca B:cert B:key B:extraCerts s:versionMin S:versionMax S:cipherList S:cipherSuites S:groups "
 	  "i:verify i:remoteCertTls B:crl" },
 	{ "tls_context_close", tls_close_context, "i:context" },
-	{ "tls_context_set_crl", tls_set_crl, "i:context b:crl" },
-	{ "tls_context_not_after", tls_not_after, "i:context" },
-	{ "tls_context_doubts", tls_doubts, "i:context" },
-	{ "tls_open", tls_open_session, "i:context" },
+	{ "tls_context_set_crl", tls_set_crl, "i:context b:crl", SHIM_TLS_CONTEXT },
+	{ "tls_context_not_after", tls_not_after, "i:context", SHIM_TLS_CONTEXT },
+	{ "tls_context_doubts", tls_doubts, "i:context", SHIM_TLS_CONTEXT },
+	{ "tls_open", tls_open_session, "i:context", SHIM_TLS_CONTEXT },
 	{ "tls_close", tls_close_session, "i:session" },
-	{ "tls_feed", feed, "i:session b:bytes" },
-	{ "tls_pending", pending, "i:session" },
-	{ "tls_pull", pull, "i:session i:max" },
-	{ "tls_drive", drive, "i:session" },
-	{ "tls_read", read_record, "i:session" },
-	{ "tls_write", write_record, "i:session b:plaintext" },
-	{ "tls_error", error, "i:session" },
-	{ "tls_description", description, "i:session" },
-	{ "tls_peer", peer, "i:session" },
-	{ "tls_export", export_key, "i:session s:label i:length" },
+	{ "tls_feed", feed, "i:session b:bytes", SHIM_TLS_SESSION },
+	{ "tls_pending", pending, "i:session", SHIM_TLS_SESSION },
+	{ "tls_pull", pull, "i:session i:max", SHIM_TLS_SESSION },
+	{ "tls_drive", drive, "i:session", SHIM_TLS_SESSION },
+	{ "tls_read", read_record, "i:session", SHIM_TLS_SESSION },
+	{ "tls_write", write_record, "i:session b:plaintext", SHIM_TLS_SESSION },
+	{ "tls_error", error, "i:session", SHIM_TLS_SESSION },
+	{ "tls_description", description, "i:session", SHIM_TLS_SESSION },
+	{ "tls_peer", peer, "i:session", SHIM_TLS_SESSION },
+	{ "tls_export", export_key, "i:session s:label i:length", SHIM_TLS_SESSION },
 	{ 0 },
 };

@@ -77,42 +77,34 @@ static int64_t tun_fd(struct shim_call *call)
 
 static int64_t tun_name(struct shim_call *call)
 {
-	struct tun *tun = shim_handle_get(SHIM_TUN, call->in[0].number);
+	struct tun *tun = call->object;
 
-	if (!tun)
-		return -EBADF;
 	shim_result_text(call, tun->name, strlen(tun->name));
 	return 0;
 }
 
 static int64_t tun_index(struct shim_call *call)
 {
-	struct tun *tun = shim_handle_get(SHIM_TUN, call->in[0].number);
+	struct tun *tun = call->object;
 	unsigned int index;
 
-	if (!tun)
-		return -EBADF;
 	index = if_nametoindex(tun->name);
 	return index ? (int64_t)index : -errno;
 }
 
 static int64_t tun_read(struct shim_call *call)
 {
-	struct tun *tun = shim_handle_get(SHIM_TUN, call->in[0].number);
+	struct tun *tun = call->object;
 	ssize_t length;
 
-	if (!tun)
-		return -EBADF;
 	length = read(tun->fd, call->in[1].bytes.data, call->in[1].bytes.length);
 	return length < 0 ? -errno : length;
 }
 
 static int64_t tun_write(struct shim_call *call)
 {
-	struct tun *tun = shim_handle_get(SHIM_TUN, call->in[0].number);
+	struct tun *tun = call->object;
 
-	if (!tun)
-		return -EBADF;
 	return write(tun->fd, call->in[1].bytes.data, call->in[1].bytes.length) < 0 ? -errno : 0;
 }
 
@@ -120,9 +112,9 @@ const struct shim_entry shim_tun[] = {
 	{ "tun_open", tun_open, "s:name i:hasHeader" },
 	{ "tun_close", tun_close, "i:tun" },
 	{ "tun_fd", tun_fd, "i:tun" },
-	{ "tun_name", tun_name, "i:tun" },
-	{ "tun_index", tun_index, "i:tun" },
-	{ "tun_read", tun_read, "i:tun b:buffer" },
-	{ "tun_write", tun_write, "i:tun b:packet" },
+	{ "tun_name", tun_name, "i:tun", SHIM_TUN },
+	{ "tun_index", tun_index, "i:tun", SHIM_TUN },
+	{ "tun_read", tun_read, "i:tun b:buffer", SHIM_TUN },
+	{ "tun_write", tun_write, "i:tun b:packet", SHIM_TUN },
 	{ 0 },
 };
