@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mode p2p against stock OpenVPN's --mode p2p with TLS, in both roles: no push, addresses at both ends.
 
-import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
+import { deepStrictEqual, match, strictEqual } from 'node:assert';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { isStock } from './harness/openvpn.ts';
 import { writeUci } from './harness/ovpnd.ts';
 import { peerNames } from './harness/peers.ts';
 import { ping, pingAll, reach } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
 import { Process } from './harness/process.ts';
+import { renegotiated, startedBy } from './harness/renegotiation.ts';
 import { type Row, table } from './harness/rows.ts';
 import {
   type Agreement,
@@ -67,9 +67,6 @@ table('mode p2p', { atOnce: 5 }, [
   },
 ]);
 
-const EVERY_FIVE: Extra = { options: { reneg_sec: '5' }, lines: ['reneg-sec 5 5'] };
-/** A side that never starts one itself. */
-const NEVER: Extra = { options: { reneg_sec: '0' }, lines: ['reneg-sec 0'] };
 const COUNT = 900;
 
 function renegotiation(ends: Ends, starter: 'server' | 'client', agreement: Agreement): Row {
@@ -77,11 +74,7 @@ function renegotiation(ends: Ends, starter: 'server' | 'client', agreement: Agre
     title: `${describeEnds(ends)}: renegotiation every 5 s, started by the ${starter}, ${agreement.transport ?? 'udp'}`,
     runtimes: runtimesOf(ends),
     body: async world => {
-      const extra = {
-        server: starter === 'server' ? EVERY_FIVE : NEVER,
-        client: starter === 'client' ? EVERY_FIVE : NEVER,
-      };
-      const { wire, server, client } = await up(world, ends, agreement, extra);
+      const { wire, server, client } = await up(world, ends, agreement, startedBy(starter));
       const all = await Promise.all([
         ping(wire.left, '10.8.0.2', { count: COUNT, intervalS: 0.02 }),
         ping(wire.right, SERVER4, { count: COUNT, intervalS: 0.02, size: 700 }),
@@ -90,11 +83,7 @@ function renegotiation(ends: Ends, starter: 'server' | 'client', agreement: Agre
         { sent: COUNT, received: COUNT },
         { sent: COUNT, received: COUNT },
       ]);
-      for (const { kind, process } of [server, client]) {
-        if (!isStock(kind)) continue;
-        ok(process.count(/Control Channel: TLS/) >= 3, 'renegotiated');
-        ok(process.find(/SIGUSR1|Inactivity timeout|Connection reset/) === undefined, 'it reconnected');
-      }
+      renegotiated([server, client], 3);
     },
   };
 }

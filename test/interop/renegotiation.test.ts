@@ -5,18 +5,15 @@
 import { deepStrictEqual, ok } from 'node:assert';
 import { isStock } from './harness/openvpn.ts';
 import { ping, reach } from './harness/ping.ts';
+import { EVERY_FIVE, NEVER, renegotiated, startedBy } from './harness/renegotiation.ts';
 import { type Row, table } from './harness/rows.ts';
-import { type Ends, type Extra, runtimesOf, SERVER4 } from './harness/tunnel.ts';
+import { type Ends, runtimesOf, SERVER4 } from './harness/tunnel.ts';
 import { pause } from './harness/wait.ts';
 import { describeEnds, up } from './harness/works.ts';
 
 const MINUTE_S = 60;
 const INTERVAL_S = 0.02;
 const COUNT = MINUTE_S / INTERVAL_S;
-
-const EVERY_FIVE: Extra = { options: { reneg_sec: '5' }, lines: ['reneg-sec 5 5'] };
-/** A side that never starts one itself, so that the other's are the only ones. */
-const NEVER: Extra = { options: { reneg_sec: '0' }, lines: ['reneg-sec 0'] };
 
 function row(ends: Ends, starter: 'server' | 'client'): Row {
   return {
@@ -25,23 +22,17 @@ function row(ends: Ends, starter: 'server' | 'client'): Row {
     timeoutMs: 150_000,
     isWaiting: true,
     body: async world => {
-      const extra = {
-        server: starter === 'server' ? EVERY_FIVE : NEVER,
-        client: starter === 'client' ? EVERY_FIVE : NEVER,
-      };
-      const { wire, server, client } = await up(world, ends, { wrap: 'tls-crypt' }, extra);
+      const { wire, server, client } = await up(world, ends, { wrap: 'tls-crypt' }, startedBy(starter));
       const [down, upward] = await Promise.all([
         ping(wire.left, '10.8.0.2', { count: COUNT / 2, intervalS: INTERVAL_S * 2 }),
         ping(wire.right, SERVER4, { count: COUNT, intervalS: INTERVAL_S, size: 700 }),
       ]);
       deepStrictEqual(upward, { sent: COUNT, received: COUNT });
       deepStrictEqual(down, { sent: COUNT / 2, received: COUNT / 2 });
+      renegotiated([server, client], 10);
       for (const { kind, process } of [server, client]) {
         if (!isStock(kind)) continue;
-        const channels = process.count(/Control Channel: TLS/);
-        ok(channels >= 10, `${channels} handshakes in a minute`);
-        ok(process.count(/Peer Connection Initiated/) <= channels);
-        ok(process.find(/SIGUSR1|Inactivity timeout|Connection reset/) === undefined, 'it reconnected');
+        ok(process.count(/Peer Connection Initiated/) <= process.count(/Control Channel: TLS/));
       }
     },
   };

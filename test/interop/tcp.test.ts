@@ -4,15 +4,14 @@
 
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
 import { hasTcpPort, hasUdpPort, type Wire } from './harness/namespace.ts';
-import { isStock } from './harness/openvpn.ts';
 import { peerNames } from './harness/peers.ts';
 import { ping, pingAll, reach } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
+import { renegotiated, startedBy } from './harness/renegotiation.ts';
 import { type Row, table } from './harness/rows.ts';
 import {
   type Agreement,
   type Ends,
-  type Extra,
   type Kind,
   runtimesOf,
   SERVER_ADDRESSES,
@@ -31,8 +30,6 @@ const OURS_OURS: Ends = { server: 'quickjs', client: 'quickjs' };
 
 const LONG_S = 20;
 const INTERVAL_S = 0.02;
-const EVERY_FIVE: Extra = { options: { reneg_sec: '5' }, lines: ['reneg-sec 5 5'] };
-const NEVER: Extra = { options: { reneg_sec: '0' }, lines: ['reneg-sec 0'] };
 
 function renegotiation(ends: Ends, starter: 'server' | 'client'): Row {
   return {
@@ -40,11 +37,7 @@ function renegotiation(ends: Ends, starter: 'server' | 'client'): Row {
     runtimes: runtimesOf(ends),
     isWaiting: true,
     body: async world => {
-      const extra = {
-        server: starter === 'server' ? EVERY_FIVE : NEVER,
-        client: starter === 'client' ? EVERY_FIVE : NEVER,
-      };
-      const { wire, server, client } = await up(world, ends, TCP, extra);
+      const { wire, server, client } = await up(world, ends, TCP, startedBy(starter));
       const count = LONG_S / INTERVAL_S;
       const all = await Promise.all([
         ping(wire.left, '10.8.0.2', { count, intervalS: INTERVAL_S }),
@@ -54,11 +47,7 @@ function renegotiation(ends: Ends, starter: 'server' | 'client'): Row {
         { sent: count, received: count },
         { sent: count, received: count },
       ]);
-      for (const { kind, process } of [server, client]) {
-        if (!isStock(kind)) continue;
-        ok(process.count(/Control Channel: TLS/) >= 3, 'renegotiated');
-        ok(process.find(/SIGUSR1|Inactivity timeout|Connection reset/) === undefined, 'it reconnected');
-      }
+      renegotiated([server, client], 3);
     },
   };
 }
