@@ -42,9 +42,7 @@ function tenClients(clientKind: Kind): Row {
     runtimes: ['quickjs'],
     body: async world => {
       const keys = await pki();
-      const hub = await world.namespace();
-      const wires: Wire[] = [];
-      for (let i = 0; i < CLIENTS; i++) wires.push(await world.wire(hub, await world.namespace()));
+      const { hub, wires } = await world.star(CLIENTS);
       const lan = await lanBehind(world, wires[3]!.right);
       const networks = [lan.left4.replace(/\.1$/, '.0/24'), lan.left6.replace(/::1$/, '::/64')];
       const sections = [
@@ -92,11 +90,7 @@ const commands: Row = {
   runtimes: ['quickjs'],
   body: async world => {
     const keys = await pki();
-    const hub = await world.namespace();
-    const wires = [
-      await world.wire(hub, await world.namespace()),
-      await world.wire(hub, await world.namespace()),
-    ] as const;
+    const { hub, wires } = await world.star(2);
     const { ovpnd } = await startServer(world, hub, keys, 'quickjs', AGREEMENT);
     const clients = wires.map((wire, number) =>
       startClient(world, wire, keys, 'openvpn', AGREEMENT, { number }),
@@ -124,9 +118,10 @@ const full: Row = {
   runtimes: ['quickjs'],
   body: async world => {
     const keys = await pki();
-    const hub = await world.namespace();
-    const first = await world.wire(hub, await world.namespace());
-    const second = await world.wire(hub, await world.namespace());
+    const {
+      hub,
+      wires: [first, second],
+    } = await world.star(2);
     const extra = { options: { max_clients: '1' } };
     const server = await startServer(world, hub, keys, 'quickjs', AGREEMENT, extra);
     const lines = ['explicit-exit-notify 1'];
@@ -148,11 +143,7 @@ function clientToClient(plane: 'native' | 'js'): Row {
     runtimes: ['quickjs'],
     body: async world => {
       const keys = await pki();
-      const hub = await world.namespace();
-      const wires = [
-        await world.wire(hub, await world.namespace()),
-        await world.wire(hub, await world.namespace()),
-      ] as const;
+      const { hub, wires } = await world.star(2);
       const sections = [
         peer('client0', { address: ['10.8.0.50', 'fd42:8::50'] }),
         peer('client1', { address: ['10.8.0.51', 'fd42:8::51'] }),

@@ -118,11 +118,7 @@ const disabledLive: Row = {
   runtimes: ['quickjs'],
   body: async world => {
     const keys = await pki();
-    const hub = await world.namespace();
-    const wires = [
-      await world.wire(hub, await world.namespace()),
-      await world.wire(hub, await world.namespace()),
-    ];
+    const { hub, wires } = await world.star(2);
     const sections = [user('anna', 'hunter2'), user('bob', 'hunter3')];
     const server = await startServer(
       world,
@@ -281,9 +277,7 @@ const revokedLive: Row = {
   timeoutMs: 180_000,
   body: async world => {
     const keys = await pki();
-    const hub = await world.namespace();
-    const wires = [];
-    for (let i = 0; i < 3; i++) wires.push(await world.wire(hub, await world.namespace()));
+    const { hub, wires } = await world.star(3);
     const crl = join(world.folder('live'), 'crl.pem');
     writeFileSync(crl, readFileSync(revocations(world, keys, [])));
     const server = await startServer(world, hub, keys, 'quickjs', {}, { options: { crl } });

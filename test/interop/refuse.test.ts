@@ -44,9 +44,10 @@ function byServer(refusal: Refusal): Row {
     runtimes: ['quickjs'],
     body: async world => {
       const keys = await pki();
-      const hub = await world.namespace();
-      const goodWire = await world.wire(hub, await world.namespace());
-      const badWire = await world.wire(hub, await world.namespace());
+      const {
+        hub,
+        wires: [goodWire, badWire],
+      } = await world.star(2);
       const agreement = refusal.agreement ?? {};
       const server = await startServer(world, hub, keys, 'quickjs', agreement, refusal.good?.(keys));
       startClient(world, goodWire, keys, 'openvpn', agreement, { number: 0 });

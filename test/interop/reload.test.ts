@@ -4,7 +4,6 @@
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
 import { appendFileSync, copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Wire } from './harness/namespace.ts';
 import { type Options, type Ovpnd, type Section, writeUci } from './harness/ovpnd.ts';
 import { peerNames } from './harness/peers.ts';
 import { ping, reach, SteadyPing, undisturbed } from './harness/ping.ts';
@@ -19,7 +18,6 @@ import {
   startServer,
 } from './harness/tunnel.ts';
 import { PATIENCE_MS } from './harness/wait.ts';
-import type { World } from './harness/world.ts';
 
 const AGREEMENT = { wrap: 'tls-crypt' } as const;
 const RELOADS = 100;
@@ -33,13 +31,6 @@ async function reload(ovpnd: Ovpnd): Promise<string> {
   const { code, output } = await ovpnd.ask('reload', ovpnd.tunnel);
   strictEqual(code, 0, output);
   return output;
-}
-
-async function wiresOf(world: World, count: number): Promise<{ hub: Wire['left']; wires: Wire[] }> {
-  const hub = await world.namespace();
-  const wires: Wire[] = [];
-  for (let i = 0; i < count; i++) wires.push(await world.wire(hub, await world.namespace()));
-  return { hub, wires };
 }
 
 async function connectedSince(ovpnd: Ovpnd, name: string): Promise<number> {
@@ -88,7 +79,7 @@ const hundred: Row = {
   timeoutMs: 240_000,
   body: async world => {
     const keys = await pki();
-    const { hub, wires } = await wiresOf(world, 3);
+    const { hub, wires } = await world.star(3);
     const folder = world.folder('replaced');
     const files = { ca: join(folder, 'ca.crt'), cert: join(folder, 'server.crt') };
     copyFileSync(keys.server.ca, files.ca);
@@ -146,7 +137,7 @@ const refused: Row = {
   runtimes: ['quickjs'],
   body: async world => {
     const keys = await pki();
-    const { hub, wires } = await wiresOf(world, 1);
+    const { hub, wires } = await world.star(1);
     const { ovpnd } = await startServer(world, hub, keys, 'quickjs', AGREEMENT);
     startClient(world, wires[0]!, keys, 'openvpn', AGREEMENT);
     await reach(world, wires[0]!.right, SERVER4);
@@ -196,7 +187,7 @@ const restarts: Row = {
   runtimes: ['quickjs'],
   body: async world => {
     const keys = await pki();
-    const { hub, wires } = await wiresOf(world, 1);
+    const { hub, wires } = await world.star(1);
     const { ovpnd } = await startServer(world, hub, keys, 'quickjs', AGREEMENT, { run: { clean: false } });
     const { left4 } = wires[0]!;
     const lines = [`remote ${left4} 1195`, 'server-poll-timeout 3', 'connect-retry 1 1'];
@@ -230,7 +221,7 @@ const client: Row = {
   runtimes: ['quickjs'],
   body: async world => {
     const keys = await pki();
-    const { hub, wires } = await wiresOf(world, 1);
+    const { hub, wires } = await world.star(1);
     await startServer(world, hub, keys, 'openvpn', AGREEMENT);
     const { left4, right } = wires[0]!;
     const write = (options: Options): void =>
@@ -272,7 +263,7 @@ const revoked: Row = {
   runtimes: ['quickjs'],
   body: async world => {
     const keys = await pki();
-    const { hub, wires } = await wiresOf(world, 2);
+    const { hub, wires } = await world.star(2);
     const { ovpnd } = await startServer(world, hub, keys, 'quickjs', AGREEMENT);
     const lines = ['auth-retry nointeract', 'connect-retry 1 1'];
     const clients = wires.map((wire, number) =>

@@ -3,7 +3,7 @@
 // ends that die, several clients, both transports in one tunnel.
 
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
-import { hasTcpPort, hasUdpPort, type Wire } from './harness/namespace.ts';
+import { hasTcpPort, hasUdpPort } from './harness/namespace.ts';
 import { peerNames } from './harness/peers.ts';
 import { ping, pingAll, reach } from './harness/ping.ts';
 import { pki } from './harness/pki.ts';
@@ -108,11 +108,7 @@ function leaves(ends: Ends, who: 'server' | 'client'): Row {
 
 async function transports(world: Parameters<Row['body']>[0], kind: Kind): Promise<void> {
   const keys = await pki();
-  const hub = await world.namespace();
-  const wires = [
-    await world.wire(hub, await world.namespace()),
-    await world.wire(hub, await world.namespace()),
-  ] as const;
+  const { hub, wires } = await world.star(2);
   const extra = { options: { proto: ['udp', 'tcp'] } };
   const server = await startServer(world, hub, keys, 'quickjs', TCP, extra);
   const { pid } = server.process;
@@ -139,9 +135,7 @@ const fiveClients: Row = {
   runtimes: ['quickjs'],
   body: async world => {
     const keys = await pki();
-    const hub = await world.namespace();
-    const wires: Wire[] = [];
-    for (let i = 0; i < 5; i++) wires.push(await world.wire(hub, await world.namespace()));
+    const { hub, wires } = await world.star(5);
     const server = await startServer(world, hub, keys, 'quickjs', TCP);
     wires.forEach((wire, number) => {
       startClient(world, wire, keys, number % 2 === 0 ? 'openvpn' : 'quickjs', TCP, { number });

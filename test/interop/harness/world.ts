@@ -42,6 +42,16 @@ export class World {
     return this.wire(left!, right!);
   }
 
+  /** A namespace in the middle, wired on its right to so many others. */
+  star(count: 2): Promise<{ readonly hub: Namespace; readonly wires: readonly [Wire, Wire] }>;
+  star(count: number): Promise<{ readonly hub: Namespace; readonly wires: readonly Wire[] }>;
+  async star(count: number): Promise<{ readonly hub: Namespace; readonly wires: readonly Wire[] }> {
+    const hub = await this.namespace();
+    const wires: Wire[] = [];
+    for (let i = 0; i < count; i++) wires.push(await this.wire(hub, await this.namespace()));
+    return { hub, wires };
+  }
+
   /** Starts a process whose log belongs into the failure message. `clean`: must leave with code 0 on SIGTERM. */
   spawn(
     name: string,
