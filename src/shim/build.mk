@@ -3,7 +3,7 @@
 # instead) and build/shim.node; each once more under build/asan with the address and undefined sanitizers, and
 # all that again with Mbed TLS for OpenSSL under build/mbedtls. build/tsan/ovpnd has the thread sanitizer.
 
-SHIM_PARTS := handle address socket loop udp tcp tun netlink stream files lock resolve process password crypto tls \
+SHIM_PARTS := handle address socket loop udp tcp tun netlink stream files lock resolve process password crypto tls tls_queue \
 	plane plane_turn plane_peer_commands plane_events plane_table plane_key plane_packet plane_segment plane_coalesce plane_send plane_stream plane_io
 TLS_BODY := crypto tls context certificate pkey
 QUICKJS_PARTS := quickjs dtoa libregexp libunicode cutils

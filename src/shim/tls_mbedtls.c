@@ -7,75 +7,32 @@
 #include <string.h>
 
 #include "tls_mbedtls.h"
+#include "tls_queue.h"
 
 /* Sent by TLS 1.3 servers; the library knows no name for it. */
 #define CERTIFICATE_REQUIRED_ALERT 116
 
-/* Bytes in order; those before `start` are used up. */
-struct queue {
-	uint8_t *data;
-	size_t start, end, room;
-};
-
 struct tls_session {
 	struct tls_context *context;
 	mbedtls_ssl_context ssl;
-	struct queue in, out;
+	struct tls_queue in, out;
 	enum tls_status status;
 	char verify_error[TLS_TEXT_MAX], error[TLS_TEXT_MAX];
 };
-
-static bool queue_put(struct queue *queue, const uint8_t *bytes, size_t length)
-{
-	size_t held = queue->end - queue->start;
-	uint8_t *larger;
-
-	if (queue->room - queue->end < length && queue->start > 0) {
-		memmove(queue->data, queue->data + queue->start, held);
-		queue->start = 0;
-		queue->end = held;
-	}
-	if (queue->room - queue->end < length) {
-		larger = realloc(queue->data, held + length);
-		if (!larger)
-			return false;
-		queue->data = larger;
-		queue->room = held + length;
-	}
-	memcpy(queue->data + queue->end, bytes, length);
-	queue->end += length;
-	return true;
-}
-
-static size_t queue_take(struct queue *queue, uint8_t *out, size_t room)
-{
-	size_t length = queue->end - queue->start;
-
-	if (length > room)
-		length = room;
-	memcpy(out, queue->data + queue->start, length);
-	queue->start += length;
-	/* Between handshakes, which is nearly always, a session holds nothing. */
-	if (queue->start == queue->end) {
-		free(queue->data);
-		*queue = (struct queue){ 0 };
-	}
-	return length;
-}
 
 static int on_send(void *opaque, const unsigned char *bytes, size_t length)
 {
 	struct tls_session *session = opaque;
 
-	return queue_put(&session->out, bytes, length) ? (int)length : MBEDTLS_ERR_SSL_ALLOC_FAILED;
+	return tls_queue_put(&session->out, bytes, length) ? (int)length : MBEDTLS_ERR_SSL_ALLOC_FAILED;
 }
 
 static int on_receive(void *opaque, unsigned char *out, size_t room)
 {
 	struct tls_session *session = opaque;
 
-	return session->in.end == session->in.start ? MBEDTLS_ERR_SSL_WANT_READ :
-						      (int)queue_take(&session->in, out, room);
+	return tls_queue_length(&session->in) == 0 ? MBEDTLS_ERR_SSL_WANT_READ :
+						     (int)tls_queue_take(&session->in, out, room);
 }
 
 /* What can be wrong with a chain: in the words of OpenSSL, which people know and search for, and for the peer. */
@@ -183,8 +140,8 @@ void tls_session_free(struct tls_session *session)
 {
 	mbedtls_ssl_free(&session->ssl);
 	context_release(session->context);
-	free(session->in.data);
-	free(session->out.data);
+	tls_queue_free(&session->in);
+	tls_queue_free(&session->out);
 	mbedtls_platform_zeroize(session, sizeof(*session));
 	free(session);
 }
@@ -193,19 +150,19 @@ int tls_feed(struct tls_session *session, const uint8_t *bytes, size_t length)
 {
 	if (session->status == TLS_FAILED || length == 0)
 		return 0;
-	if (length > TLS_WAITING_MAX || session->in.end - session->in.start > TLS_WAITING_MAX - length)
+	if (length > TLS_WAITING_MAX || tls_queue_length(&session->in) > TLS_WAITING_MAX - length)
 		return -ENOBUFS;
-	return queue_put(&session->in, bytes, length) ? 0 : -ENOMEM;
+	return tls_queue_put(&session->in, bytes, length) ? 0 : -ENOMEM;
 }
 
 size_t tls_pending(const struct tls_session *session)
 {
-	return session->out.end - session->out.start;
+	return tls_queue_length(&session->out);
 }
 
 size_t tls_pull(struct tls_session *session, uint8_t *out, size_t room)
 {
-	return queue_take(&session->out, out, room);
+	return tls_queue_take(&session->out, out, room);
 }
 
 static const char *alert_text(uint8_t alert)

@@ -3,23 +3,36 @@
 #include <ctype.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tls_openssl.h"
 
+/* As one line that can be shown; NULL: no memory. */
+__attribute__((format(printf, 1, 2))) static char *text(const char *format, ...)
+{
+	char line[TLS_TEXT_MAX];
+	va_list values;
+
+	va_start(values, format);
+	vsnprintf(line, sizeof(line), format, values);
+	va_end(values);
+	certificate_sanitise(line);
+	return strdup(line);
+}
+
 static void keep_verify_error(struct tls_session *session, const char *why, X509 *certificate)
 {
 	char name[TLS_COMMON_NAME_MAX + 1] = "";
 
-	if (session->verify_error[0])
+	if (session->verify_error)
 		return;
 	if (certificate)
 		X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof(name));
-	snprintf(session->verify_error, sizeof(session->verify_error), "certificate verify failed: %s%s%s%s", why,
-		 name[0] ? " (CN=" : "", name, name[0] ? ")" : "");
-	certificate_sanitise(session->verify_error);
+	session->verify_error = text("certificate verify failed: %s%s%s%s", why, name[0] ? " (CN=" : "", name,
+				     name[0] ? ")" : "");
 }
 
 int session_on_certificate(int good, X509_STORE_CTX *store)
@@ -58,9 +71,66 @@ int session_on_certificate(int good, X509_STORE_CTX *store)
 	return 1;
 }
 
+/* ---- between the library and the queues */
+
+static int on_read(BIO *bio, char *out, int room)
+{
+	struct tls_session *session = BIO_get_data(bio);
+
+	BIO_clear_retry_flags(bio);
+	if (room <= 0)
+		return 0;
+	if (tls_queue_length(&session->in) == 0) {
+		BIO_set_retry_read(bio);
+		return -1;
+	}
+	return tls_queue_take(&session->in, (uint8_t *)out, room);
+}
+
+static int on_write(BIO *bio, const char *bytes, int length)
+{
+	struct tls_session *session = BIO_get_data(bio);
+
+	BIO_clear_retry_flags(bio);
+	return length > 0 && tls_queue_put(&session->out, (const uint8_t *)bytes, length) ? length : -1;
+}
+
+static long on_control(BIO *bio, int command, long number, void *pointer)
+{
+	(void)bio;
+	(void)number;
+	(void)pointer;
+	return command == BIO_CTRL_FLUSH;
+}
+
+/* One for both directions: the library's memory BIOs keep the largest size they ever had. */
+static BIO *new_bio(struct tls_session *session)
+{
+	static BIO_METHOD *method;
+	BIO *bio;
+
+	if (!method) {
+		method = BIO_meth_new(BIO_TYPE_SOURCE_SINK | BIO_get_new_index(), "queues");
+		if (!method)
+			return NULL;
+		BIO_meth_set_read(method, on_read);
+		BIO_meth_set_write(method, on_write);
+		BIO_meth_set_ctrl(method, on_control);
+	}
+	bio = BIO_new(method);
+	if (bio) {
+		BIO_set_data(bio, session);
+		BIO_set_init(bio, 1);
+	}
+	return bio;
+}
+
+/* ---- sessions */
+
 struct tls_session *tls_session_new(struct tls_context *context)
 {
 	struct tls_session *session = calloc(1, sizeof(*session));
+	BIO *bio;
 
 	ERR_clear_error();
 	if (!session)
@@ -68,17 +138,15 @@ struct tls_session *tls_session_new(struct tls_context *context)
 	session->has_ca = context->has_ca;
 	session->remote_cert_tls = context->remote_cert_tls;
 	session->ssl = SSL_new(context->ssl);
-	session->in = BIO_new(BIO_s_mem());
-	session->out = BIO_new(BIO_s_mem());
-	if (!session->ssl || !session->in || !session->out) {
-		BIO_free(session->in);
-		BIO_free(session->out);
+	bio = new_bio(session);
+	if (!session->ssl || !bio) {
+		BIO_free(bio);
 		SSL_free(session->ssl);
 		free(session);
 		return NULL;
 	}
-	/* Owns both from here. */
-	SSL_set_bio(session->ssl, session->in, session->out);
+	/* Owns it from here. */
+	SSL_set_bio(session->ssl, bio, bio);
 	SSL_set_app_data(session->ssl, session);
 	if (context->role == TLS_SERVER)
 		SSL_set_accept_state(session->ssl);
@@ -90,6 +158,10 @@ struct tls_session *tls_session_new(struct tls_context *context)
 void tls_session_free(struct tls_session *session)
 {
 	SSL_free(session->ssl);
+	tls_queue_free(&session->in);
+	tls_queue_free(&session->out);
+	free(session->verify_error);
+	free(session->error);
 	OPENSSL_cleanse(session, sizeof(*session));
 	free(session);
 }
@@ -98,21 +170,19 @@ int tls_feed(struct tls_session *session, const uint8_t *bytes, size_t length)
 {
 	if (session->status == TLS_FAILED || length == 0)
 		return 0;
-	if (length > TLS_WAITING_MAX || BIO_ctrl_pending(session->in) > TLS_WAITING_MAX - length)
+	if (length > TLS_WAITING_MAX || tls_queue_length(&session->in) > TLS_WAITING_MAX - length)
 		return -ENOBUFS;
-	return BIO_write(session->in, bytes, length) == (int)length ? 0 : -ENOMEM;
+	return tls_queue_put(&session->in, bytes, length) ? 0 : -ENOMEM;
 }
 
 size_t tls_pending(const struct tls_session *session)
 {
-	return BIO_ctrl_pending(session->out);
+	return tls_queue_length(&session->out);
 }
 
 size_t tls_pull(struct tls_session *session, uint8_t *out, size_t room)
 {
-	int length = BIO_read(session->out, out, room > INT32_MAX ? INT32_MAX : room);
-
-	return length > 0 ? length : 0;
+	return tls_queue_take(&session->out, out, room);
 }
 
 static const char *explain(int reason)
@@ -138,27 +208,26 @@ static void fail(struct tls_session *session, int result)
 	int kind = SSL_get_error(session->ssl, result);
 	unsigned long error = ERR_peek_error();
 	int reason = ERR_GET_REASON(error);
-	const char *text = explain(reason), *before = "";
+	const char *why = explain(reason), *before = "";
 
 	if (kind == SSL_ERROR_WANT_READ || kind == SSL_ERROR_WANT_WRITE)
 		return;
 	session->status = TLS_FAILED;
 	if (kind == SSL_ERROR_ZERO_RETURN) {
-		text = "peer closed the TLS session";
-	} else if (session->verify_error[0]) {
-		text = session->verify_error;
-	} else if (!text && ERR_GET_LIB(error) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET &&
+		why = "peer closed the TLS session";
+	} else if (session->verify_error) {
+		why = session->verify_error;
+	} else if (!why && ERR_GET_LIB(error) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET &&
 		   reason <= SSL_AD_REASON_OFFSET + 255) {
 		before = "peer sent alert: ";
-		text = SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET);
-	} else if (!text) {
-		text = ERR_reason_error_string(error);
+		why = SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET);
+	} else if (!why) {
+		why = ERR_reason_error_string(error);
 	}
-	snprintf(session->error, sizeof(session->error), "%s%s", before, text ? text : "TLS failed");
+	session->error = text("%s%s", before, why ? why : "TLS failed");
 	/* The library writes `unknown CA` but `bad certificate`. */
-	for (char *at = session->error + strlen(before); *before && *at; at++)
+	for (char *at = session->error; *before && at && *at; at++)
 		*at = tolower((unsigned char)*at);
-	certificate_sanitise(session->error);
 	ERR_clear_error();
 }
 
@@ -183,7 +252,7 @@ enum tls_status tls_drive(struct tls_session *session)
 	}
 	if (session->status != TLS_FAILED && tls_pending(session) > TLS_WAITING_MAX) {
 		session->status = TLS_FAILED;
-		snprintf(session->error, sizeof(session->error), "peer does not take what it is sent");
+		session->error = text("peer does not take what it is sent");
 	}
 	return session->status;
 }
@@ -217,7 +286,7 @@ bool tls_write(struct tls_session *session, const uint8_t *bytes, size_t length)
 
 const char *tls_error(const struct tls_session *session)
 {
-	return session->error;
+	return session->error ? session->error : session->status == TLS_FAILED ? "TLS failed" : "";
 }
 
 void tls_description(const struct tls_session *session, char *out, size_t room)

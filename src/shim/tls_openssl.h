@@ -7,6 +7,7 @@
 #include <openssl/x509.h>
 
 #include "tls.h"
+#include "tls_queue.h"
 
 struct tls_context {
 	SSL_CTX *ssl;
@@ -19,12 +20,13 @@ struct tls_context {
 
 struct tls_session {
 	SSL *ssl;
-	BIO *in, *out;
+	struct tls_queue in, out;
 	enum tls_role remote_cert_tls;
 	enum tls_status status;
 	/* Without a CA the fingerprint, compared elsewhere, decides alone: errors of the chain are ignored. */
 	bool has_ca;
-	char verify_error[TLS_TEXT_MAX], error[TLS_TEXT_MAX];
+	/* NULL: none. Few sessions fail. */
+	char *verify_error, *error;
 };
 
 /* The verify callback of a context, for its sessions. */
