@@ -2,6 +2,8 @@
 // IP addresses, prefixes and transport endpoints as values, with their text forms.
 // No name resolution and no sockets here.
 
+import { latin1 } from './bytes.ts';
+
 /** An IP address: 4 bytes (IPv4) or 16 bytes (IPv6), network order. IPv4-mapped IPv6 never appears. */
 export type Ip = Uint8Array;
 
@@ -133,9 +135,9 @@ export function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
   return a.port === b.port && sameIp(a.ip, b.ip) && (a.scope ?? 0) === (b.scope ?? 0);
 }
 
-/** A Map key for an address. Latin-1 of the bytes: cheap, and distinct for distinct addresses. */
+/** A Map key for an address. */
 export function ipKey(ip: Ip): string {
-  return String.fromCharCode.apply(null, ip as unknown as number[]);
+  return latin1(ip);
 }
 
 /** Bytes in front of each packet: IP header, then UDP's or TCP's, then TCP's length of the packet. */
@@ -147,6 +149,11 @@ export function headersOf(path: Path): number {
 export function pathKey(path: Path): string {
   const { ip, port, scope } = path.remote;
   return `${path.socket},${port},${scope ?? 0},${ipKey(ip)}`;
+}
+
+/** Whether both have one pathKey. */
+export function samePath(a: Path, b: Path): boolean {
+  return a.socket === b.socket && sameEndpoint(a.remote, b.remote);
 }
 
 /** Whether `ip` lies inside `prefix`. Different families never match. */

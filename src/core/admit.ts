@@ -90,7 +90,7 @@ export function admit(
       ...later(key, 'too many clients', REFUSED_RETRY_S),
     };
   }
-  const choice = p2p === undefined ? choose(state, key, lowestFree(state.byId)) : choosePeer(state, peer);
+  const choice = p2p === undefined ? choose(state, key, freeId(state.byId)) : choosePeer(state, peer);
   if ('reason' in choice) return choice;
   const { peerId } = choice;
   const vpnIps = p2p?.peerIps ?? takeAddresses(state, identity);
@@ -151,9 +151,10 @@ export function admit(
   return undefined;
 }
 
-function lowestFree(byId: ReadonlyMap<number, unknown>): number {
-  let id = 0;
-  while (byId.has(id)) id++;
+/** Of the ids up to the number of peers at least one is free, mostly near the upper end. */
+function freeId(byId: ReadonlyMap<number, unknown>): number {
+  let id = byId.size;
+  while (byId.has(id)) id--;
   return id;
 }
 

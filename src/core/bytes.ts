@@ -22,8 +22,29 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the range is all of ASCII on purpose
+const ASCII = /^[\x00-\x7f]*$/;
+/** Of one call's arguments. */
+const ASCII_TRIED_MAX = 4096;
+
+/** Bytes of `text` in UTF-8. */
+export function utf8Length(text: string): number {
+  return ASCII.test(text) ? text.length : encodeUtf8(text).length;
+}
+
 /** UTF-8 of `text`, as a new array; a lone surrogate becomes U+FFFD. */
 export function encodeUtf8(text: string): Uint8Array {
+  // Interpreted, a loop over characters is what costs: nearly all text is ASCII and takes the short one.
+  return ASCII.test(text) ? encodeAscii(text) : encodeAny(text);
+}
+
+function encodeAscii(text: string): Uint8Array {
+  const out = new Uint8Array(text.length);
+  for (let i = 0; i < out.length; i++) out[i] = text.charCodeAt(i);
+  return out;
+}
+
+function encodeAny(text: string): Uint8Array {
   const out = new Uint8Array(text.length * 3);
   let at = 0;
   for (let i = 0; i < text.length; i++) {
@@ -69,6 +90,10 @@ function isFirstFollower(lead: number, byte: number): boolean {
 
 /** Text of UTF-8 bytes. Each invalid sequence becomes one U+FFFD, cut as the Encoding Standard cuts it. */
 export function decodeUtf8(bytes: Uint8Array): string {
+  if (bytes.length <= ASCII_TRIED_MAX) {
+    const text = latin1(bytes);
+    if (ASCII.test(text)) return text;
+  }
   let out = '';
   let i = 0;
   while (i < bytes.length) {
@@ -86,6 +111,11 @@ export function decodeUtf8(bytes: Uint8Array): string {
     out += count < 0 || seen < count ? '\ufffd' : String.fromCodePoint(point);
   }
   return out;
+}
+
+/** One character for each byte: a Map key, cheap to make, distinct for distinct bytes. For a few thousand at most. */
+export function latin1(bytes: Uint8Array): string {
+  return String.fromCharCode.apply(null, bytes as unknown as number[]);
 }
 
 /** Lower-case hex digits. */

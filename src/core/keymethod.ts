@@ -114,6 +114,6 @@ function fieldText(bytes: Uint8Array): string | undefined | false {
   // A second NUL would make us and a C peer see two different user names.
   if (bytes[body.length] !== 0 || body.includes(0)) return false;
   const text = decodeUtf8(body);
-  // Replacement characters would make different user names or passwords equal.
-  return sameBytes(encodeUtf8(text), body) ? text : false;
+  // Replacement characters would make different user names or passwords equal; the character itself may be meant.
+  return !text.includes('\ufffd') || sameBytes(encodeUtf8(text), body) ? text : false;
 }

@@ -53,13 +53,13 @@ function isFree(pool: Pool, host: number): boolean {
 export function takeAddress(pool: Pool, name: string): Ip | undefined {
   const remembered = pool.memory.get(name);
   let host = remembered !== undefined && isFree(pool, remembered) ? remembered : undefined;
-  const taken = new Set(pool.memory.values());
+  const taken = host === undefined ? new Set(pool.memory.values()) : undefined;
   // First an address nobody had, so that an absent client finds its own again; then any.
   for (const fresh of [true, false]) {
     for (let tries = 0; host === undefined && tries < pool.size; tries++) {
       const candidate = pool.cursor;
       pool.cursor = (pool.cursor % pool.size) + 1;
-      if (isFree(pool, candidate) && !(fresh && taken.has(candidate))) host = candidate;
+      if (isFree(pool, candidate) && !(fresh && taken?.has(candidate))) host = candidate;
     }
   }
   if (host === undefined) return undefined;

@@ -2,7 +2,7 @@
 // The server's side of PUSH_REPLY and PUSH_UPDATE: options into as few messages as the limits allow. What a client makes
 // of them is in pushreply.ts and pushupdate.ts.
 
-import { encodeUtf8 } from './bytes.ts';
+import { utf8Length } from './bytes.ts';
 import { OPTION_LENGTH_MAX, PUSH_SPARE, TEXT_MAX } from './limits.ts';
 import { hasControlCharacter } from './text.ts';
 
@@ -14,7 +14,7 @@ export function pushOptionProblem(option: string): string | undefined {
   if (option.trim() === '') return 'it is empty';
   if (option.includes(',')) return 'it contains a comma';
   if (hasControlCharacter(option)) return 'it contains a control character';
-  if (encodeUtf8(option).length > OPTION_LENGTH_MAX) return `it is longer than ${OPTION_LENGTH_MAX} bytes`;
+  if (utf8Length(option) > OPTION_LENGTH_MAX) return `it is longer than ${OPTION_LENGTH_MAX} bytes`;
   return undefined;
 }
 
@@ -29,7 +29,7 @@ export function buildPush(command: 'PUSH_REPLY' | 'PUSH_UPDATE', options: readon
   for (const option of options) {
     const problem = pushOptionProblem(option);
     if (problem !== undefined) throw new RangeError(`pushed option: ${problem}`);
-    const added = 1 + encodeUtf8(option).length;
+    const added = 1 + utf8Length(option);
     if (length + added > PART_MAX) {
       parts.push(`${part},push-continuation 2`);
       part = command;

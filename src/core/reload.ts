@@ -90,7 +90,7 @@ function reschedule(
     peer.renegotiateAt = at === undefined ? undefined : Math.max(at, soon(state, now));
   }
   if (reverify) peer.renegotiateAt = Math.min(peer.renegotiateAt ?? Infinity, soon(state, now));
-  settlePeer(peer, now, out);
+  settlePeer(state, peer, now, out);
 }
 
 function soon(state: ServerState, now: number): number {

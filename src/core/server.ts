@@ -3,6 +3,7 @@
 // and what concerns the server as a whole. One client's life is in serverpeer.ts, letting it in is in admit.ts.
 
 import type { Ip, Path, Prefix } from './address.ts';
+import { type Agenda, firstTurn, whoseTurn } from './agenda.ts';
 import type { CipherName } from './crypto.ts';
 import { type DropCounters, isDrop, newDropCounters } from './drop.ts';
 import {
@@ -105,6 +106,8 @@ export interface ServerState {
   /** Their time slots are as at the start: one on its way stays good over a reload. */
   readonly cookieS: number;
   readonly peers: Map<string, ServerPeer>;
+  /** When each of them has something to do next. */
+  readonly agenda: Agenda<ServerPeer>;
   /** Connected peers. */
   readonly byId: Map<number, ServerPeer>;
   /** One for each of options.addresses. */
@@ -127,6 +130,7 @@ export function newServer(options: ServerOptions, deps: CoreDeps): ServerState {
     secret: deps.random(32),
     cookieS: options.handWindowS,
     peers: new Map(),
+    agenda: [],
     byId: new Map(),
     pools: options.addresses.map(own => newPool(own, fixed)),
     drops: newDropCounters(),
@@ -148,8 +152,7 @@ export function stepServer(state: ServerState, event: Event, now: number): Effec
     const isDone = now >= stopping || [...state.peers.values()].every(hasHeard);
     if (isDone) out.sends.push({ kind: 'exit' });
   }
-  let deadline = earlier(stopping, gateDeadline(state.gate));
-  for (const peer of state.peers.values()) deadline = earlier(deadline, peer.nextAt);
+  const deadline = earlier(earlier(stopping, gateDeadline(state.gate)), firstTurn(state.agenda));
   return effectsOf(out, deadline);
 }
 
@@ -161,8 +164,9 @@ function handle(state: ServerState, event: Event, now: number, out: Outbox): voi
     case 'datagram':
       return onDatagram(state, event.path, event.bytes, now, out);
     case 'tick':
-      for (const peer of state.peers.values()) {
-        if (peer.nextAt !== undefined && peer.nextAt <= now) tickPeer(state, peer, now, out);
+      for (const peer of whoseTurn(state.agenda, now)) {
+        // What another's turn has ended is not there any more.
+        if (peer.nextAt !== undefined) tickPeer(state, peer, now, out);
       }
       return;
     case 'planeNotice':
@@ -187,7 +191,7 @@ function handle(state: ServerState, event: Event, now: number, out: Outbox): voi
         if (peer.name !== event.peer && peer.commonName !== event.peer) continue;
         if (event.command === 'renegotiate') renegotiatePeer(peer, now, out);
         else closePeer(state, peer, event.reason ?? 'by command', now, out, 'RESTART');
-        settlePeer(peer, now, out);
+        settlePeer(state, peer, now, out);
       }
       return;
     case 'authResult':
@@ -241,10 +245,10 @@ function onPlaneNotice(state: ServerState, notice: PlaneNotice, now: number, out
       return closePeer(state, peer, deletionText(notice.reason, silenceS(state.options)), now, out);
     case 'peerFloated':
       floatPeer(state, peer, notice.path, now, out);
-      return settlePeer(peer, now, out);
+      return settlePeer(state, peer, now, out);
     case 'keyExpiring':
       renegotiatePeer(peer, now, out);
-      return settlePeer(peer, now, out);
+      return settlePeer(state, peer, now, out);
     case 'keyExhausted':
       closePeer(state, peer, 'data key used up before it was renegotiated', now, out, 'RESTART');
   }
@@ -280,6 +284,6 @@ function onShutdown(state: ServerState, now: number, out: Outbox): void {
     // The end of a connection says it, too.
     if (!state.options.explicitExitNotify || peer.path.tcp === true) continue;
     sayGoodbye(state, peer, out);
-    settlePeer(peer, now, out);
+    settlePeer(state, peer, now, out);
   }
 }

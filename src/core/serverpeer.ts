@@ -2,9 +2,10 @@
 // One client of a server, from its cookie to its end: what the outcomes of its session mean. Who is let in, and
 // with what, is in admit.ts.
 
-import { formatEndpoint, headersOf, type Ip, type Path, type Prefix, pathKey } from './address.ts';
+import { formatEndpoint, headersOf, type Ip, type Path, type Prefix, pathKey, samePath } from './address.ts';
 import { admit, identify } from './admit.ts';
-import { toHex } from './bytes.ts';
+import { appoint, type Member } from './agenda.ts';
+import { latin1 } from './bytes.ts';
 import {
   beginRenegotiation,
   confirmKey,
@@ -39,7 +40,8 @@ import {
 import { printable } from './text.ts';
 import type { WrapKeys } from './wrap.ts';
 
-export interface ServerPeer {
+/** Its turn on the server's agenda is kept up to date by settlePeer. */
+export interface ServerPeer extends Member {
   session: Session;
   path: Path;
   /** connecting: no data yet; closing: only acknowledges, until closeAt. */
@@ -77,13 +79,11 @@ export interface ServerPeer {
   connectedAtS: number;
   handshakeAt: number;
   renegotiateAt: number | undefined;
-  /** When something is to be done next; kept up to date by settlePeer. */
-  nextAt: number | undefined;
 }
 
 /** Index of a peer: its transport path and its session id. */
 export function peerKey(path: Path, sessionId: Uint8Array): string {
-  return `${pathKey(path)},${toHex(sessionId)}`;
+  return `${pathKey(path)},${latin1(sessionId)}`;
 }
 
 export function openPeer(
@@ -140,6 +140,7 @@ export function openPeer(
     handshakeAt: now,
     renegotiateAt: undefined,
     nextAt: undefined,
+    place: 0,
   };
   state.peers.set(peerKey(path, remoteSid), peer);
   state.gate.halfOpen.add(peer);
@@ -157,7 +158,7 @@ export function onPeerDatagram(
   const refused = receivePacket(peer.session, bytes, now, outcomes);
   if (refused !== undefined) state.drops[refused.drop]++;
   onOutcomes(state, peer, outcomes, now, out);
-  settlePeer(peer, now, out);
+  settlePeer(state, peer, now, out);
 }
 
 /** Time passes for one peer. */
@@ -168,18 +169,18 @@ export function tickPeer(state: ServerState, peer: ServerPeer, now: number, out:
   onOutcomes(state, peer, outcomes, now, out);
   if (peer.keys !== undefined) tickKeys(peer.keys, out.plane, now);
   if (peer.renegotiateAt !== undefined && now >= peer.renegotiateAt) renegotiatePeer(peer, now, out);
-  settlePeer(peer, now, out);
+  settlePeer(state, peer, now, out);
 }
 
 /** Sends what is due and notes when the next thing is. */
-export function settlePeer(peer: ServerPeer, now: number, out: Outbox): void {
+export function settlePeer(state: ServerState, peer: ServerPeer, now: number, out: Outbox): void {
   const { path } = peer;
   sayGoodbye(peer, now);
   flushSession(peer.session, now, bytes => out.sends.push({ kind: 'send', path, bytes }));
   let next = earlier(sessionDeadline(peer.session), peer.closeAt);
   if (peer.state !== 'closing') next = earlier(next, peer.renegotiateAt);
   if (peer.keys !== undefined) next = earlier(next, keysDeadline(peer.keys));
-  peer.nextAt = next;
+  appoint(state.agenda, peer, next);
 }
 
 function sayGoodbye(peer: ServerPeer, now: number): void {
@@ -277,7 +278,7 @@ export function onAuthResult(
     const told = retryS === undefined ? text : later(key, words ?? '', retryS).text;
     closePeer(state, peer, reason, now, out, told);
   }
-  settlePeer(peer, now, out);
+  settlePeer(state, peer, now, out);
 }
 
 function stale(state: ServerState, waiting: PendingLogin): LoginRefusal | undefined {
@@ -304,12 +305,11 @@ function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number,
   peer.commonName = identity.commonName;
   peer.fingerprint = identity.fingerprint;
   noteLogin(state, peer, key);
-  const here = pathKey(peer.path);
+  const { duplicateCn, p2p } = state.options;
   for (const other of state.byId.values()) {
-    const { duplicateCn, p2p } = state.options;
     const isSame = (other.commonName === peer.commonName && !duplicateCn) || p2p !== undefined;
     // A second session from one socket is the same client, come again.
-    if (isSame || pathKey(other.path) === here) closePeer(state, other, 'connected anew', now, out);
+    if (isSame || samePath(other.path, peer.path)) closePeer(state, other, 'connected anew', now, out);
   }
   const refusal = admit(state, peer, identity, now, out);
   if (refusal !== undefined) closePeer(state, peer, refusal.reason, now, out, refusal.text);
@@ -371,7 +371,7 @@ export function closePeer(
   }
   peer.peerId = undefined;
   peer.keys = undefined;
-  settlePeer(peer, now, out);
+  settlePeer(state, peer, now, out);
   const isStranger = action === 'refused' && peer.commonName === '';
   if (isStranger && !mayReport(state.gate)) return;
   const whom = isStranger ? peer.name : `${peer.name} (${formatEndpoint(peer.path.remote)})`;
@@ -398,6 +398,7 @@ export function floatPeer(state: ServerState, peer: ServerPeer, path: Path, now:
 /** Nothing is left of the peer, nor of its connection unless another session is on that. */
 export function removePeer(state: ServerState, peer: ServerPeer, out: Outbox): void {
   closeSession(peer.session);
+  appoint(state.agenda, peer, undefined);
   state.gate.halfOpen.delete(peer);
   for (const [id, waiting] of state.logins) if (waiting.peer === peer) state.logins.delete(id);
   state.peers.delete(peerKey(peer.path, peer.session.remoteSid!));

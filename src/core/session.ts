@@ -25,7 +25,7 @@ import {
 import { clientKeyOf, payloadMax, refusePacket, wrapFor } from './sessionpacket.ts';
 import { decodeTexts, encodeText } from './text.ts';
 import type { TlsEngine, TlsRole } from './tls.ts';
-import { type ControlPacket, decodeHead, OPCODE, type Opcode } from './wire.ts';
+import { type ControlPacket, keyIdOf, OPCODE, type Opcode, type WritablePacket } from './wire.ts';
 import { createWrap, type Wrap, type WrapKeys } from './wrap.ts';
 
 export interface SessionOptions {
@@ -177,9 +177,7 @@ export function receivePacket(
   outcomes: Outcome[],
 ): Drop | undefined {
   if (datagram.length > CONTROL_PACKET_RECEIVE_MAX) return drop('long');
-  const head = decodeHead(datagram);
-  if (isDrop(head)) return head;
-  const packet = wrapFor(session, head.keyId).open(datagram);
+  const packet = wrapFor(session, keyIdOf(datagram)).open(datagram);
   if (isDrop(packet)) return packet;
   const refused = refusePacket(session, packet);
   if (refused !== undefined) return refused;
@@ -190,8 +188,8 @@ export function receivePacket(
   acknowledge(key.reliable, packet.acks, now);
   if (packet.messageId !== undefined) {
     const isReset = packet.opcode !== OPCODE.control && packet.opcode !== OPCODE.controlWkc;
-    // The datagram is borrowed; a reset's payload is no TLS data.
-    const payload = isReset ? new Uint8Array(0) : packet.payload.slice();
+    // A reset's payload is no TLS data.
+    const payload = isReset ? new Uint8Array(0) : packet.payload;
     const verdict = receiveMessage(key.reliable, packet.messageId, payload);
     if (verdict === 'new' && packet.opcode === OPCODE.hardResetServerV2)
       session.resendsKey = readEarlyRequests(packet.payload)?.resendKey === true;
@@ -373,16 +371,13 @@ function seal(
   messageId: number | undefined,
   payload: Uint8Array,
 ): Uint8Array {
-  const acks = session.remoteSid === undefined ? [] : takeAcks(key.reliable);
-  return wrapFor(session, key.keyId).seal({
-    opcode,
-    keyId: key.keyId,
-    sessionId: session.localSid,
-    acks,
-    ...(acks.length > 0 && session.remoteSid !== undefined ? { remoteSessionId: session.remoteSid } : {}),
-    ...(messageId === undefined ? {} : { messageId }),
-    payload,
-  });
+  const { localSid, remoteSid } = session;
+  const { keyId } = key;
+  const acks = remoteSid === undefined ? [] : takeAcks(key.reliable);
+  const packet: WritablePacket = { opcode, keyId, sessionId: localSid, acks, payload };
+  if (acks.length > 0 && remoteSid !== undefined) packet.remoteSessionId = remoteSid;
+  if (messageId !== undefined) packet.messageId = messageId;
+  return wrapFor(session, keyId).seal(packet);
 }
 
 /** Everything we sent has arrived, as far as control messages go. */

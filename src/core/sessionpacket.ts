@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The packets of a session: which wrapping they have, how much fits in, and which of them belong to it at all.
 
-import { toHex } from './bytes.ts';
+import { sameBytes } from './bytes.ts';
 import { readEarlyRequests } from './clientkey.ts';
 import { type Drop, drop } from './drop.ts';
 import { ACKS_PIGGYBACK_MAX, CONTROL_PACKET_MAX } from './limits.ts';
@@ -46,9 +46,9 @@ export function payloadMax(session: Session, key: KeyState): number {
 
 /** Why a packet that authenticated cannot belong to the session; undefined: it can. */
 export function refusePacket(session: Session, packet: ControlPacket): Drop | undefined {
-  if (session.remoteSid !== undefined && toHex(session.remoteSid) !== toHex(packet.sessionId))
+  if (session.remoteSid !== undefined && !sameBytes(session.remoteSid, packet.sessionId))
     return drop('session-id');
-  if (packet.remoteSessionId !== undefined && toHex(packet.remoteSessionId) !== toHex(session.localSid)) {
+  if (packet.remoteSessionId !== undefined && !sameBytes(packet.remoteSessionId, session.localSid)) {
     return drop('remote-session-id');
   }
   const isClient = session.options.role === 'client';

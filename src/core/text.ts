@@ -11,13 +11,12 @@ export function encodeText(text: string): Uint8Array {
   return concat(encodeUtf8(text), new Uint8Array(1));
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+const CONTROL_CHARACTER = /[\x00-\x1f\x7f-\x9f]/;
+
 /** Whether there is a control character, C1 ones included. */
 export function hasControlCharacter(text: string): boolean {
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return true;
-  }
-  return false;
+  return CONTROL_CHARACTER.test(text);
 }
 
 /**

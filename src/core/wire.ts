@@ -40,6 +40,9 @@ export interface ControlPacket {
   readonly payload: Uint8Array;
 }
 
+/** While it is put together. */
+export type WritablePacket = { -readonly [name in keyof ControlPacket]: ControlPacket[name] };
+
 /** What stands before any wrapping, in clear. */
 export interface Head {
   readonly opcode: Opcode;
@@ -126,7 +129,7 @@ export function decodeHead(datagram: Uint8Array): Head | Drop {
   if (isHardReset(opcode) ? keyId !== 0 : opcode === OPCODE.softReset && keyId === 0) return drop('key-id');
   const sessionId = datagram.slice(1, HEAD_LENGTH);
   // All zero means "no session" in every peer's memory: it would match an empty slot.
-  if (sessionId.every(byte => byte === 0)) return drop('session-id');
+  if (readU32(sessionId, 0) === 0 && readU32(sessionId, 4) === 0) return drop('session-id');
   return { opcode, keyId, sessionId };
 }
 
@@ -150,13 +153,8 @@ export function decodeBody(
   const acks: number[] = [];
   for (let i = 0; i < count; i++) acks.push(readU32(body, 1 + 4 * i));
   const remoteAt = 1 + 4 * count;
-  return {
-    opcode,
-    keyId,
-    sessionId,
-    acks,
-    ...(count > 0 ? { remoteSessionId: body.slice(remoteAt, remoteAt + SESSION_ID_LENGTH) } : {}),
-    ...(isAck ? {} : { messageId: readU32(body, length - 4) }),
-    payload: body.slice(length),
-  };
+  const packet: WritablePacket = { opcode, keyId, sessionId, acks, payload: body.slice(length) };
+  if (count > 0) packet.remoteSessionId = body.slice(remoteAt, remoteAt + SESSION_ID_LENGTH);
+  if (!isAck) packet.messageId = readU32(body, length - 4);
+  return packet;
 }

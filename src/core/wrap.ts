@@ -114,7 +114,7 @@ export function clientKeys({ key, wrapped }: ClientKey, role: TlsRole): WrapKeys
  * session so far. `exported` is overwritten.
  */
 export function dynamicKeys(exported: Uint8Array, base: WrapKeys, role: TlsRole): WrapKeys {
-  if (base.kind !== 'none') for (const [i, byte] of base.whole.entries()) exported[i]! ^= byte;
+  if (base.kind !== 'none') for (let i = 0; i < exported.length; i++) exported[i]! ^= base.whole[i]!;
   const keys = tlsCryptKeys(exported, role);
   exported.fill(0);
   return keys;

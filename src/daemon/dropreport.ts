@@ -43,7 +43,9 @@ export interface DropReport {
 
 /** `what`: `control` or `data`. */
 export function createDropReport(what: string, warn: (text: string) => void): DropReport {
-  const seen = new Map<string, number>();
+  /** The reasons are the same at every look, and looks are at every packet. */
+  let reasons: readonly string[] | undefined;
+  const seen: number[] = [];
   const pending = new Map<string, number>();
   let last: Endpoint | undefined;
   let quietUntil = 0;
@@ -63,11 +65,13 @@ export function createDropReport(what: string, warn: (text: string) => void): Dr
   return {
     look(counters, now, from) {
       let hasNew = false;
-      for (const reason in counters) {
+      reasons ??= Object.keys(counters);
+      for (let i = 0; i < reasons.length; i++) {
+        const reason = reasons[i]!;
         const count = counters[reason]!;
-        const before = seen.get(reason) ?? 0;
+        const before = seen[i] ?? 0;
         if (count === before) continue;
-        seen.set(reason, count);
+        seen[i] = count;
         if (ORDINARY.has(reason)) continue;
         pending.set(reason, (pending.get(reason) ?? 0) + count - before);
         hasNew = true;

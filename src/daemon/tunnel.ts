@@ -160,7 +160,8 @@ class RunningTunnel implements Tunnel {
       loop.onReadable(far.noticeFd, () => {
         const now = this.#host.monotonicMs();
         far.receive(now);
-        this.#planeDrops.look(far.drops(), now);
+        // The native plane counts under its locks: they are looked at when it asks for it.
+        if (this.#kernel !== undefined) this.#planeDrops.look(this.#kernel.drops(), now);
         this.#arm();
       });
       return undefined;

@@ -310,7 +310,7 @@ export class NativePlane implements PacketPlane {
 
   // ---- events
 
-  /** Takes what the thread has to tell. */
+  /** Takes what the thread has to tell; what comes meanwhile is told through the descriptor. */
   receive(): void {
     while (!this.#isClosed) {
       // A copy: what is told may bring more commands, and those more events.
@@ -322,7 +322,7 @@ export class NativePlane implements PacketPlane {
         this.#onEvent(events[at]!, events.subarray(at + 4, at + 4 + size));
         at += 4 + ((size + 3) & ~3);
       }
-      if (length === 0) return;
+      if (length === 0 || this.#isThreaded) return;
     }
   }
 

@@ -56,12 +56,14 @@ export function decodePath(bytes: Uint8Array): Path {
   const localLength = bytes[BLOCK + 1]!;
   const scope = view.getUint32(BLOCK + 4);
   const ip = bytes.slice(BLOCK + 8, BLOCK + 8 + bytes[BLOCK]!);
-  return {
+  const port = view.getUint16(BLOCK + 2);
+  const path: { -readonly [name in keyof Path]: Path[name] } = {
     socket: view.getInt32(0, LITTLE),
-    remote: { ip, port: view.getUint16(BLOCK + 2), ...(scope !== 0 && { scope }) },
-    ...(localLength > 0 && { local: bytes.slice(BLOCK + 24, BLOCK + 24 + localLength) }),
-    ...(view.getInt32(4, LITTLE) !== 0 && { tcp: true }),
+    remote: scope === 0 ? { ip, port } : { ip, port, scope },
   };
+  if (localLength > 0) path.local = bytes.slice(BLOCK + 24, BLOCK + 24 + localLength);
+  if (view.getInt32(4, LITTLE) !== 0) path.tcp = true;
+  return path;
 }
 
 export function encodeRoutes(routes: readonly Prefix[]): Uint8Array {

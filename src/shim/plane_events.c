@@ -85,6 +85,7 @@ void plane_tell(struct plane *plane, enum plane_event type, const void *head, si
 	uint64_t one = 1;
 	ssize_t ignored;
 	uint8_t *room;
+	bool wakes;
 
 	/* An event's length has 16 bits. */
 	if (head_length + length > UINT16_MAX) {
@@ -107,11 +108,13 @@ void plane_tell(struct plane *plane, enum plane_event type, const void *head, si
 			plane->notices_end = &notice->next;
 		}
 	}
-	if (plane->events_used) {
+	wakes = plane->events_used;
+	pthread_mutex_unlock(&plane->events_lock);
+	/* Who wakes wants the lock. */
+	if (wakes) {
 		ignored = write(plane->event_fd, &one, sizeof(one));
 		(void)ignored;
 	}
-	pthread_mutex_unlock(&plane->events_lock);
 }
 
 /* Whole events into the buffer; how many bytes. */
@@ -122,8 +125,9 @@ int64_t plane_take(struct shim_call *call)
 	uint64_t ignored;
 
 	pthread_mutex_lock(&plane->events_lock);
-	while (read(plane->event_fd, &ignored, sizeof(ignored)) > 0)
-		;
+	/* One reading takes all that was written. */
+	if (read(plane->event_fd, &ignored, sizeof(ignored)) < 0)
+		at += 0;
 	while (at < plane->events_used) {
 		uint16_t length;
 

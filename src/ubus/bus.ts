@@ -157,15 +157,15 @@ class LiveBus implements Bus {
 
   notify(path: string, type: string, data: object): void {
     const served = this.#served.find(({ object }) => object.path === path);
+    if (served?.id === undefined || !served.isWatched || this.#isBusy) return;
     const encoded = encodeTable(data);
-    if (served?.id === undefined || !served.isWatched || encoded === undefined || this.#isBusy) return;
-    this.#session?.notify(served.id, type, encoded);
+    if (encoded !== undefined) this.#session?.notify(served.id, type, encoded);
   }
 
   sendEvent(name: string, data: object): void {
+    if (!this.isUp || this.#isBusy) return;
     const encoded = encodeTable({ id: name, data });
-    if (!this.isUp || this.#isBusy || encoded === undefined) return;
-    this.#askEvents('send', encoded, () => undefined);
+    if (encoded !== undefined) this.#askEvents('send', encoded, () => undefined);
   }
 
   listen(pattern: string, happened: (name: string, data: BlobTable) => void): void {
