@@ -43,9 +43,7 @@ export interface DropReport {
 
 /** `what`: `control` or `data`. */
 export function createDropReport(what: string, warn: (text: string) => void): DropReport {
-  /** The reasons are the same at every look, and looks are at every packet. */
-  let reasons: readonly string[] | undefined;
-  const seen: number[] = [];
+  let seen: readonly number[] = [];
   const pending = new Map<string, number>();
   let last: Endpoint | undefined;
   let quietUntil = 0;
@@ -65,17 +63,17 @@ export function createDropReport(what: string, warn: (text: string) => void): Dr
   return {
     look(counters, now, from) {
       let hasNew = false;
-      reasons ??= Object.keys(counters);
-      for (let i = 0; i < reasons.length; i++) {
-        const reason = reasons[i]!;
-        const count = counters[reason]!;
-        const before = seen[i] ?? 0;
-        if (count === before) continue;
-        seen[i] = count;
+      const counts = Object.values(counters);
+      // At every packet, and nearly always nothing has changed: names only where it has.
+      for (let i = 0; i < counts.length; i++) {
+        const more = counts[i]! - (seen[i] ?? 0);
+        if (more === 0) continue;
+        const reason = Object.keys(counters)[i]!;
         if (ORDINARY.has(reason)) continue;
-        pending.set(reason, (pending.get(reason) ?? 0) + count - before);
+        pending.set(reason, (pending.get(reason) ?? 0) + more);
         hasNew = true;
       }
+      seen = counts;
       if (!hasNew) return;
       last = from ?? last;
       if (now >= quietUntil) write(now);
