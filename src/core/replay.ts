@@ -10,12 +10,13 @@ export interface ReplayWindow {
   timeS: number;
   /** Highest id at that time. */
   highest: number;
-  /** The id last seen in each place `id % size`. Id 0 is invalid, so 0 means none. */
-  readonly seen: Uint32Array;
+  /** The CONTROL_REPLAY_WINDOW ids up to the highest, a bit for each that was seen; bit 0 of `late` is the highest. */
+  late: number;
+  early: number;
 }
 
 export function newReplayWindow(): ReplayWindow {
-  return { timeS: 0, highest: 0, seen: new Uint32Array(CONTROL_REPLAY_WINDOW) };
+  return { timeS: 0, highest: 0, late: 0, early: 0 };
 }
 
 /**
@@ -24,14 +25,27 @@ export function newReplayWindow(): ReplayWindow {
  */
 export function acceptReplayId(window: ReplayWindow, id: number, timeS: number): boolean {
   if (id === 0 || timeS < window.timeS) return false;
-  if (timeS > window.timeS) {
-    window.timeS = timeS;
-    window.highest = 0;
-    window.seen.fill(0);
+  if (timeS > window.timeS) Object.assign(window, { timeS, highest: 0, late: 0, early: 0 });
+  if (id > window.highest) {
+    shift(window, id - window.highest);
+    window.highest = id;
   }
-  const place = id % CONTROL_REPLAY_WINDOW;
-  if (window.highest - id >= CONTROL_REPLAY_WINDOW || window.seen[place] === id) return false;
-  window.seen[place] = id;
-  if (id > window.highest) window.highest = id;
+  const behind = window.highest - id;
+  if (behind >= CONTROL_REPLAY_WINDOW) return false;
+  const word = behind < 32 ? 'late' : 'early';
+  const bit = 1 << (behind & 31);
+  if ((window[word] & bit) !== 0) return false;
+  window[word] |= bit;
   return true;
+}
+
+function shift(window: ReplayWindow, by: number): void {
+  const { late, early } = window;
+  if (by < 32) {
+    window.early = (early << by) | (late >>> (32 - by));
+    window.late = late << by;
+  } else {
+    window.early = by < CONTROL_REPLAY_WINDOW ? late << (by - 32) : 0;
+    window.late = 0;
+  }
 }

@@ -132,42 +132,57 @@ function overheadOf(keys: WrapKeys): number {
   return REPLAY_ID_LENGTH + CRYPT_TAG_LENGTH + CRYPT_BLOCK_LENGTH;
 }
 
+class SessionWrap implements Wrap {
+  readonly keys: WrapKeys;
+  readonly #crypto: Crypto;
+  readonly #window = newReplayWindow();
+  #id: number;
+  #timeS: number;
+
+  constructor(keys: WrapKeys, crypto: Crypto, timeS: number, sent: number) {
+    this.keys = keys;
+    this.#crypto = crypto;
+    this.#timeS = timeS;
+    this.#id = sent;
+  }
+
+  get overhead(): number {
+    return overheadOf(this.keys);
+  }
+
+  seal(packet: ControlPacket): Uint8Array {
+    const { keys } = this;
+    if (keys.kind === 'none') return concat(encodeHead(packet), encodeBody(packet));
+    if (this.#id >= U32_MAX) {
+      // Receivers restart their window at a later time, so ids may start again without ever repeating a pair.
+      this.#id = 0;
+      this.#timeS++;
+    }
+    const replayId = new Uint8Array(REPLAY_ID_LENGTH);
+    writeU32(replayId, 0, ++this.#id);
+    writeU32(replayId, 4, this.#timeS);
+    if (keys.kind === 'tls-auth') return sealAuth(keys.digest, keys.send, this.#crypto, replayId, packet);
+    const sealed = sealCrypt(keys.send, this.#crypto, replayId, packet);
+    return keys.wrapped && carriesClientKey(packet.opcode) ? concat(sealed, keys.wrapped) : sealed;
+  }
+
+  open(datagram: Uint8Array): ControlPacket | Drop {
+    const opened = authenticate(this.keys, this.#crypto, datagram);
+    if (isDrop(opened)) return opened;
+    const { replayId } = opened;
+    if (replayId && !acceptReplayId(this.#window, readU32(replayId, 0), readU32(replayId, 4))) {
+      return drop('replay');
+    }
+    return readBody(opened);
+  }
+}
+
 /**
  * A wrapping with its own replay state. `timeS` is the UNIX time its packets carry; `sent` says how many replay
  * ids of that time were used before (a stateless answer uses id 1).
  */
 export function createWrap(keys: WrapKeys, crypto: Crypto, timeS: number, sent = 0): Wrap {
-  const window = newReplayWindow();
-  let id = sent;
-  let time = timeS;
-  return {
-    keys,
-    overhead: overheadOf(keys),
-    seal(packet) {
-      if (keys.kind === 'none') return concat(encodeHead(packet), encodeBody(packet));
-      if (id >= U32_MAX) {
-        // Receivers restart their window at a later time, so ids may start again without ever repeating a pair.
-        id = 0;
-        time++;
-      }
-      id++;
-      const replayId = new Uint8Array(REPLAY_ID_LENGTH);
-      writeU32(replayId, 0, id);
-      writeU32(replayId, 4, time);
-      if (keys.kind === 'tls-auth') return sealAuth(keys.digest, keys.send, crypto, replayId, packet);
-      const sealed = sealCrypt(keys.send, crypto, replayId, packet);
-      return keys.wrapped && carriesClientKey(packet.opcode) ? concat(sealed, keys.wrapped) : sealed;
-    },
-    open(datagram) {
-      const opened = authenticate(keys, crypto, datagram);
-      if (isDrop(opened)) return opened;
-      const { replayId } = opened;
-      if (replayId && !acceptReplayId(window, readU32(replayId, 0), readU32(replayId, 4))) {
-        return drop('replay');
-      }
-      return readBody(opened);
-    },
-  };
+  return new SessionWrap(keys, crypto, timeS, sent);
 }
 
 /** Opens a packet of a stranger: authentication as ever, but no replay check and nothing remembered. */
