@@ -42,19 +42,10 @@ function derive(
   key: KeyState,
   { cipher, derivation, format }: Pick<DataKeys, 'cipher' | 'derivation' | 'format'>,
 ): KeyMaterial | undefined {
-  const isClient = session.options.role === 'client';
-  const remote = key.remote?.source;
-  if (remote === undefined || session.remoteSid === undefined) return undefined;
+  if (key.remote === undefined) return undefined;
   const material =
-    derivation === 'tls-ekm'
-      ? key.tls.exportKey(EXPORTER_DATA_KEYS, 256)
-      : prfKeys(
-          session.deps.crypto,
-          isClient ? key.source : remote,
-          isClient ? remote : key.source,
-          isClient ? session.localSid : session.remoteSid,
-          isClient ? session.remoteSid : session.localSid,
-        );
+    derivation === 'tls-ekm' ? key.tls.exportKey(EXPORTER_DATA_KEYS, 256) : ofSources(session, key);
+  if (material === undefined) return undefined;
   const { role } = session.options;
   const directions =
     format === 'aead-epoch' ? splitEpochKeys(material, role) : splitKeys(material, role, cipher);
@@ -64,10 +55,20 @@ function derive(
   return directions;
 }
 
+function ofSources(session: Session, { source, remoteSource }: KeyState): Uint8Array | undefined {
+  const { localSid, remoteSid, deps } = session;
+  if (source === undefined || remoteSource === undefined || remoteSid === undefined) return undefined;
+  return session.options.role === 'client'
+    ? prfKeys(deps.crypto, source, remoteSource, localSid, remoteSid)
+    : prfKeys(deps.crypto, remoteSource, source, remoteSid, localSid);
+}
+
 /** What both ends put into the key method messages is of no more use when keys are derived and ours is written. */
-export function wipeSources({ source, remote }: KeyState): void {
-  for (const { preMaster, random1, random2 } of remote === undefined ? [source] : [source, remote.source])
-    for (const bytes of [preMaster, random1, random2]) if (bytes !== undefined) wipe(bytes);
+export function wipeSources(key: KeyState): void {
+  for (const source of [key.source, key.remoteSource])
+    for (const bytes of Object.values(source ?? {})) wipe(bytes);
+  key.source = undefined;
+  key.remoteSource = undefined;
 }
 
 /** How long a sender stays on the old key, as stock peers do. `renegS` 0: this side never starts a negotiation. */

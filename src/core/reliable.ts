@@ -31,7 +31,8 @@ export interface Reliable {
   /** Unacknowledged, in id order; at most SEND_WINDOW apart. */
   readonly outgoing: Outgoing[];
   receiveNext: number;
-  readonly incoming: Map<number, Uint8Array>;
+  /** Received and not yet delivered, from receiveNext on. */
+  readonly incoming: (Uint8Array | undefined)[];
   /** Received ids not yet acknowledged to the peer, oldest first. */
   pendingAcks: number[];
   /** Ids acknowledged lately, newest first: repeated on packets that have room, in case an ack was lost. */
@@ -44,7 +45,7 @@ export function newReliable(start = 0): Reliable {
     sendNext: start,
     outgoing: [],
     receiveNext: start,
-    incoming: new Map(),
+    incoming: [],
     pendingAcks: [],
     recentAcks: [],
   };
@@ -97,17 +98,19 @@ export function receiveMessage(
 ): 'new' | 'duplicate' | 'window' {
   if (messageId >= reliable.receiveNext + RECEIVE_WINDOW) return 'window';
   if (!reliable.pendingAcks.includes(messageId)) reliable.pendingAcks.push(messageId);
-  if (messageId < reliable.receiveNext || reliable.incoming.has(messageId)) return 'duplicate';
-  reliable.incoming.set(messageId, payload);
+  const { incoming } = reliable;
+  const at = messageId - reliable.receiveNext;
+  if (at < 0 || incoming[at] !== undefined) return 'duplicate';
+  while (incoming.length <= at) incoming.push(undefined);
+  incoming[at] = payload;
   return 'new';
 }
 
 /** The next payload in id order; undefined while the next id is missing. */
 export function takeDelivered(reliable: Reliable): Uint8Array | undefined {
-  const payload = reliable.incoming.get(reliable.receiveNext);
-  if (payload === undefined) return undefined;
-  reliable.incoming.delete(reliable.receiveNext++);
-  return payload;
+  if (reliable.incoming[0] === undefined) return undefined;
+  reliable.receiveNext++;
+  return reliable.incoming.shift();
 }
 
 /** A message whose time has come, already marked as sent once more; undefined when none is due. */

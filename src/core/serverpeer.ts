@@ -26,6 +26,7 @@ import {
   closeSession,
   failKey,
   flushSession,
+  forgetSaid,
   introduce,
   type KeyState,
   type Outcome,
@@ -298,8 +299,8 @@ function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number,
     if (peer.username === undefined) noteLogin(state, peer, key);
     introduce(peer.session, key);
     if (!installNext(peer.keys, peer.session, out.plane, now))
-      closePeer(state, peer, 'no usable data key', now, out);
-    return;
+      return closePeer(state, peer, 'no usable data key', now, out);
+    return forgetSaid(key);
   }
   peer.name = identity.name;
   peer.commonName = identity.commonName;
@@ -312,7 +313,8 @@ function letIn(state: ServerState, peer: ServerPeer, key: KeyState, now: number,
     if (isSame || samePath(other.path, peer.path)) closePeer(state, other, 'connected anew', now, out);
   }
   const refusal = admit(state, peer, identity, now, out);
-  if (refusal !== undefined) closePeer(state, peer, refusal.reason, now, out, refusal.text);
+  if (refusal !== undefined) return closePeer(state, peer, refusal.reason, now, out, refusal.text);
+  forgetSaid(key);
 }
 
 function onText(state: ServerState, peer: ServerPeer, text: string, now: number, out: Outbox): void {

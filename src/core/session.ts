@@ -46,15 +46,21 @@ export interface SessionOptions {
  */
 export type KeyPhase = 'reset' | 'tls' | 'keyMethod' | 'confirm' | 'active' | 'failed';
 
+/** A key method 2 message without its key source. */
+export type Said = Omit<KeyMethod2, 'source'>;
+
 /** The negotiation of one key id. */
 export interface KeyState {
   readonly keyId: number;
   readonly reliable: Reliable;
   readonly tls: TlsEngine;
   readonly startedAt: number;
-  readonly source: KeySource;
+  /** What each end puts into the key method messages, until keys are derived and ours is written. */
+  source: KeySource | undefined;
+  remoteSource: KeySource | undefined;
   phase: KeyPhase;
-  remote: KeyMethod2 | undefined;
+  /** What else the peer said; a server forgets what only letting it in needs. */
+  remote: Said | undefined;
   /** Our own key method 2 is written. */
   introduced: boolean;
   activeAt: number;
@@ -107,6 +113,7 @@ function newKey(
     tls: tls(),
     startedAt: now,
     source: session.options.role === 'client' ? { preMaster: random(48), ...source } : source,
+    remoteSource: undefined,
     phase: start > 0 ? 'tls' : 'reset',
     remote: undefined,
     introduced: false,
@@ -296,7 +303,9 @@ function readPlaintext(session: Session, key: KeyState, outcomes: Outcome[]): vo
     if (key.phase === 'keyMethod') {
       const message = decodeKeyMethod2(record, session.options.role === 'client' ? 'server' : 'client');
       if (isDrop(message)) return fail(key, 'malformed key method 2 message', outcomes);
-      key.remote = message;
+      const { source, ...said } = message;
+      key.remoteSource = source;
+      key.remote = said;
       key.phase = 'confirm';
       outcomes.push({ kind: 'keyMethod', key, message });
     } else {
@@ -320,7 +329,7 @@ function confirm(session: Session, key: KeyState, now: number, outcomes: Outcome
 /** Writes our key method 2 message; a server calls it to accept the client's. */
 export function introduce(session: Session, key: KeyState): void {
   const token = session.token === undefined ? {} : { password: session.token };
-  const message = encodeKeyMethod2({ source: key.source, ...session.options.introduce, ...token });
+  const message = encodeKeyMethod2({ source: key.source!, ...session.options.introduce, ...token });
   key.introduced = key.tls.write(message);
   message.fill(0);
 }
@@ -328,6 +337,14 @@ export function introduce(session: Session, key: KeyState): void {
 /** Sends a text message on the newest usable key; false when there is none yet. */
 export function sendText(session: Session, text: string): boolean {
   return session.current.introduced && session.current.tls.write(encodeText(text));
+}
+
+const NOTHING_SAID: Said = { options: '', peerInfo: '' };
+
+/** Once the peer is let in nobody asks for what it said but for the name it logged in with. */
+export function forgetSaid(key: KeyState): void {
+  const { username } = key.remote!;
+  key.remote = username === undefined ? NOTHING_SAID : { ...NOTHING_SAID, username };
 }
 
 /** Ends a negotiation from outside; what TLS still has to say is sent. */

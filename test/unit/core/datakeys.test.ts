@@ -137,9 +137,15 @@ describe('core/datakeys: derivation', () => {
       const [command] = commands;
       return command?.op === 'addKey' && command.key.format === 'aead' ? command.key.encrypt.key : undefined;
     };
+    // First: what it is made of is gone with the first key.
+    const { source, remoteSource } = both.client.session.current;
+    const prf = make('AES-256-GCM', 'tls1-prf');
+    equal(prf?.length, 32);
+    for (const bytes of Object.values({ ...source, ...remoteSource })) ok(bytes.every(byte => byte === 0));
     equal(make('AES-128-GCM', 'tls-ekm')!.length, 16);
     equal(make('AES-192-GCM', 'tls-ekm')!.length, 24);
-    notDeepEqual(make('AES-256-GCM', 'tls-ekm'), make('AES-256-GCM', 'tls1-prf'));
+    notDeepEqual(make('AES-256-GCM', 'tls-ekm'), prf);
+    equal(make('AES-256-GCM', 'tls1-prf'), undefined);
   });
 
   it('no keys from zero material or before the key method message, and no command', () => {

@@ -27,8 +27,8 @@ describe('core/session: key negotiation', () => {
     deepEqual(both.server.kinds(), ['keyMethod', 'active']);
     ok(agree(both.client.session.current.tls, both.server.session.current.tls));
     const { current } = both.server.session;
-    equal(current.remote!.source.preMaster!.length, 48);
-    deepEqual(current.remote!.source.random1, both.client.session.current.source.random1);
+    equal(current.remoteSource!.preMaster!.length, 48);
+    deepEqual(current.remoteSource!.random1, both.client.session.current.source!.random1);
     equal(both.client.session.current.remote!.options, 'server');
   });
 
