@@ -256,6 +256,7 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct tl
 	}
 	find_doubts(context);
 	SSL_CTX_set_verify(context->ssl, modes[options->verify], session_on_certificate);
+	SSL_CTX_set_cert_verify_callback(context->ssl, session_verify, NULL);
 	SSL_CTX_set_verify_depth(context->ssl, CHAIN_MAX);
 	ERR_clear_error();
 	return context;

@@ -182,19 +182,21 @@ static int64_t description(struct shim_call *call)
 	return 0;
 }
 
-/* Lines: common name, subject, fingerprint, serial, notAfter; or 0 when there is none. */
+void tls_peer_lines(const struct tls_peer *peer, char *out, size_t room)
+{
+	snprintf(out, room, "%s\n%s\n%s\n%s\n%lld", peer->common_name, peer->subject, peer->fingerprint,
+		 peer->serial, (long long)peer->not_after);
+}
+
+/* See tls_peer; 0 when there is none. */
 static int64_t peer(struct shim_call *call)
 {
 	struct tls_session *session = call->object;
-	struct tls_peer peer = { 0 };
-	char text[sizeof(peer) + 32];
-	int length;
+	char text[TLS_PEER_MAX] = "";
 
-	if (!tls_peer(session, &peer))
-		return 0;
-	length = snprintf(text, sizeof(text), "%s\n%s\n%s\n%s\n%lld", peer.common_name, peer.subject,
-			  peer.fingerprint, peer.serial, (long long)peer.not_after);
-	shim_result_text(call, text, length);
+	tls_peer(session, text, sizeof(text));
+	if (text[0])
+		shim_result_text(call, text, strlen(text));
 	return 0;
 }
 

@@ -62,6 +62,9 @@ struct tls_peer {
 	int64_t not_after;
 };
 
+/* Its texts one after another, and their separators. */
+#define TLS_PEER_MAX (sizeof(struct tls_peer) + 32)
+
 struct tls_context;
 struct tls_session;
 
@@ -91,8 +94,10 @@ bool tls_write(struct tls_session *session, const uint8_t *bytes, size_t length)
 const char *tls_error(const struct tls_session *session);
 /* Protocol and cipher; empty before the handshake is complete. */
 void tls_description(const struct tls_session *session, char *out, size_t room);
-/* False: no certificate, or not yet. */
-bool tls_peer(const struct tls_session *session, struct tls_peer *peer);
+/* Lines: common name, subject, fingerprint, serial, notAfter. Empty: no certificate, or not yet. */
+void tls_peer(const struct tls_session *session, char *out, size_t room);
+/* For the bodies: a peer as tls_peer tells it. */
+void tls_peer_lines(const struct tls_peer *peer, char *out, size_t room);
 bool tls_export(struct tls_session *session, const char *label, uint8_t *out, size_t length);
 
 #endif

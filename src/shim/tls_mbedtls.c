@@ -355,14 +355,16 @@ void tls_description(const struct tls_session *session, char *out, size_t room)
 	snprintf(out, room, "%s %s", mbedtls_ssl_get_version(&session->ssl), name);
 }
 
-bool tls_peer(const struct tls_session *session, struct tls_peer *peer)
+void tls_peer(const struct tls_session *session, char *out, size_t room)
 {
 	const mbedtls_x509_crt *certificate;
+	struct tls_peer peer = { 0 };
 
 	if (!mbedtls_ssl_is_handshake_over((mbedtls_ssl_context *)&session->ssl))
-		return false;
+		return;
 	certificate = mbedtls_ssl_get_peer_cert(&session->ssl);
-	return certificate && !certificate_read(certificate, peer);
+	if (certificate && !certificate_read(certificate, &peer))
+		tls_peer_lines(&peer, out, room);
 }
 
 bool tls_export(struct tls_session *session, const char *label, uint8_t *out, size_t length)

@@ -71,6 +71,55 @@ int session_on_certificate(int good, X509_STORE_CTX *store)
 	return 1;
 }
 
+int session_verify(X509_STORE_CTX *store, void *unused)
+{
+	int good = X509_verify_cert(store);
+
+	(void)unused;
+	/* A session would keep it as long as it lives, and with it the peer's certificate. */
+	X509_STORE_CTX_set0_verified_chain(store, NULL);
+	return good;
+}
+
+/*
+ * Of a client's certificate a few lines are ever asked for, and the certificate is ten times that. No call takes it out
+ * of a session, but a session without one that is decoded into it does.
+ */
+static void drop_certificate(SSL *ssl)
+{
+	SSL_SESSION *session = SSL_get_session(ssl), *bare = SSL_SESSION_new();
+	uint8_t secret[SSL_MAX_MASTER_KEY_LENGTH], *encoded = NULL;
+	size_t secret_length = SSL_SESSION_get_master_key(session, secret, sizeof(secret));
+	const uint8_t *at;
+	int length;
+
+	if (bare && SSL_SESSION_set1_master_key(bare, secret, secret_length) &&
+	    SSL_SESSION_set_cipher(bare, SSL_SESSION_get0_cipher(session)) &&
+	    SSL_SESSION_set_protocol_version(bare, SSL_SESSION_get_protocol_version(session))) {
+		length = i2d_SSL_SESSION(bare, &encoded);
+		at = encoded;
+		if (length > 0)
+			d2i_SSL_SESSION(&session, &at, length);
+		OPENSSL_clear_free(encoded, length > 0 ? length : 0);
+	}
+	OPENSSL_cleanse(secret, sizeof(secret));
+	SSL_SESSION_free(bare);
+}
+
+static void note_peer(struct tls_session *session)
+{
+	X509 *certificate = SSL_get0_peer_certificate(session->ssl);
+	struct tls_peer peer = { 0 };
+	char lines[TLS_PEER_MAX];
+
+	if (!certificate || certificate_read(certificate, &peer))
+		return;
+	tls_peer_lines(&peer, lines, sizeof(lines));
+	session->peer = strdup(lines);
+	if (SSL_is_server(session->ssl))
+		drop_certificate(session->ssl);
+}
+
 /* ---- between the library and the queues */
 
 static int on_read(BIO *bio, char *out, int room)
@@ -162,6 +211,7 @@ void tls_session_free(struct tls_session *session)
 	tls_queue_free(&session->out);
 	free(session->verify_error);
 	free(session->error);
+	free(session->peer);
 	OPENSSL_cleanse(session, sizeof(*session));
 	free(session);
 }
@@ -239,10 +289,12 @@ enum tls_status tls_drive(struct tls_session *session)
 	ERR_clear_error();
 	if (session->status == TLS_HANDSHAKE) {
 		result = SSL_do_handshake(session->ssl);
-		if (result == 1)
+		if (result == 1) {
 			session->status = TLS_ESTABLISHED;
-		else
+			note_peer(session);
+		} else {
 			fail(session, result);
+		}
 	}
 	/* An alert after our side of the handshake is noticed without anybody reading. */
 	if (session->status == TLS_ESTABLISHED) {
@@ -295,14 +347,10 @@ void tls_description(const struct tls_session *session, char *out, size_t room)
 		snprintf(out, room, "%s %s", SSL_get_version(session->ssl), SSL_get_cipher_name(session->ssl));
 }
 
-bool tls_peer(const struct tls_session *session, struct tls_peer *peer)
+void tls_peer(const struct tls_session *session, char *out, size_t room)
 {
-	X509 *certificate;
-
-	if (!SSL_is_init_finished(session->ssl))
-		return false;
-	certificate = SSL_get0_peer_certificate(session->ssl);
-	return certificate && !certificate_read(certificate, peer);
+	if (session->peer)
+		snprintf(out, room, "%s", session->peer);
 }
 
 bool tls_export(struct tls_session *session, const char *label, uint8_t *out, size_t length)

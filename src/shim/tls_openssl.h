@@ -27,9 +27,12 @@ struct tls_session {
 	bool has_ca;
 	/* NULL: none. Few sessions fail. */
 	char *verify_error, *error;
+	/* The peer as tls_peer tells it; NULL: no certificate, or not yet. */
+	char *peer;
 };
 
-/* The verify callback of a context, for its sessions. */
+/* The callbacks of a context for its sessions: a whole chain, and one certificate of it. */
+int session_verify(X509_STORE_CTX *store, void *unused);
 int session_on_certificate(int good, X509_STORE_CTX *store);
 
 /* Texts from a peer may carry anything; what is logged and shown is printable ASCII on one line. */
