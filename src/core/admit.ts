@@ -26,7 +26,7 @@ import { PEER_ID_UNDEF } from './plane.ts';
 import { type Pool, releaseAddress, takeAddress } from './pool.ts';
 import { later, type Refusal } from './refusal.ts';
 import { type FixedPeer, type ServerState, silenceS } from './server.ts';
-import { push, type ServerPeer } from './serverpeer.ts';
+import { NONE, push, type ServerPeer } from './serverpeer.ts';
 import { introduce, type KeyState } from './session.ts';
 import { agreeDynamicWrap } from './sessionpacket.ts';
 import { printable } from './text.ts';
@@ -97,7 +97,7 @@ export function admit(
   if (vpnIps === undefined) {
     return { reason: 'no free tunnel address', ...later(key, 'no free address', REFUSED_RETRY_S) };
   }
-  const routes = identity.fixed?.routes ?? [];
+  const routes = identity.fixed?.routes ?? NONE;
   const keepalive = { intervalS: options.ping, timeoutS: silenceS(options) };
   // Needed to tell peers apart.
   const vpnIp4 = p2p ? undefined : vpnIps.find(ip => ip.length === 4);
@@ -140,8 +140,8 @@ export function admit(
   introduce(peer.session, key);
   wipeSources(key);
   if (p2p === undefined) {
-    peer.told = pushOptions(state, peer);
-    peer.toldOnce = [...tokenLines(state, peer), ...choice.options];
+    peer.told = pushOptions(state, peer).join();
+    peer.toldOnce = [...tokenLines(state, peer), ...choice.options].join();
     peer.takesUpdates = choice.takesUpdates;
   }
   if (choice.pushNow) push(peer, now);

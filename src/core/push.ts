@@ -18,6 +18,11 @@ export function pushOptionProblem(option: string): string | undefined {
   return undefined;
 }
 
+/** The option lines of a text with commas between them: no option that is pushed has a comma in it. */
+export function optionLines(told: string): string[] {
+  return told === '' ? [] : told.split(',');
+}
+
 /**
  * The messages, in the order they must be sent. Every option must pass pushOptionProblem; one that does not is a
  * mistake of our own and throws.

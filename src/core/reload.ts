@@ -10,7 +10,7 @@ import { type Event, notify, type Outbox } from './event.ts';
 import { REVERIFY_SPREAD_MS } from './limits.ts';
 import { lostLogin } from './login.ts';
 import { makeWay, renewNetwork } from './pull.ts';
-import { buildPush } from './push.ts';
+import { buildPush, optionLines } from './push.ts';
 import { updateBetween } from './pushupdate.ts';
 import { AUTH_FAILED } from './refusal.ts';
 import type { ServerOptions, ServerState } from './server.ts';
@@ -52,12 +52,12 @@ export function changeServer(
 function tellChanges(state: ServerState, peer: ServerPeer): 'now' | 'later' | undefined {
   if (state.options.p2p !== undefined) return undefined;
   const lines = pushOptions(state, peer);
-  const items = updateBetween(peer.told, lines);
+  const items = updateBetween(optionLines(peer.told), lines);
   const isAsked = peer.pushedAt !== undefined;
   if (isAsked && !peer.takesUpdates) return items.length === 0 ? undefined : 'later';
-  peer.told = lines;
+  peer.told = lines.join();
   if (!isAsked || items.length === 0) return undefined;
-  peer.updates.push(...buildPush('PUSH_UPDATE', items));
+  peer.updates = [...peer.updates, ...buildPush('PUSH_UPDATE', items)];
   sendUpdates(peer);
   return 'now';
 }

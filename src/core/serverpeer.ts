@@ -19,7 +19,7 @@ import { mayReport } from './gate.ts';
 import { CLOSE_DELAY_S, PUSH_REPEAT_S } from './limits.ts';
 import { beginLogin, freshToken, lostLogin, noteLogin, type PendingLogin } from './login.ts';
 import { releaseAddress } from './pool.ts';
-import { buildPush } from './push.ts';
+import { buildPush, optionLines } from './push.ts';
 import { AUTH_FAILED, later } from './refusal.ts';
 import type { ServerState } from './server.ts';
 import {
@@ -71,16 +71,19 @@ export interface ServerPeer extends Member {
   ccExit: boolean;
   /** It takes PUSH_UPDATE. */
   takesUpdates: boolean;
-  /** Option lines it was told last, and those it is told once: token, peer-id, cipher. */
-  told: readonly string[];
-  toldOnce: readonly string[];
+  /** Option lines it was told last, and those it is told once: token, peer-id, cipher. With commas between them. */
+  told: string;
+  toldOnce: string;
   /** Updates that wait for a renegotiation to end. */
-  updates: string[];
+  updates: readonly string[];
   pushedAt: number | undefined;
   connectedAtS: number;
   handshakeAt: number;
   renegotiateAt: number | undefined;
 }
+
+/** An array of its own for each peer that has none of a thing would cost more than most of what peers have. */
+export const NONE: readonly never[] = [];
 
 /** Index of a peer: its transport path and its session id. */
 export function peerKey(path: Path, sessionId: Uint8Array): string {
@@ -126,16 +129,16 @@ export function openPeer(
     commonName: '',
     fingerprint: undefined,
     vpnIps: [],
-    routes: [],
+    routes: NONE,
     username: undefined,
     stamp: undefined,
     token: undefined,
     keys: undefined,
     ccExit: false,
     takesUpdates: false,
-    told: [],
-    toldOnce: [],
-    updates: [],
+    told: '',
+    toldOnce: '',
+    updates: NONE,
     pushedAt: undefined,
     connectedAtS: 0,
     handshakeAt: now,
@@ -329,16 +332,17 @@ function onText(state: ServerState, peer: ServerPeer, text: string, now: number,
 
 /** Sends the push reply, unless it was sent a moment ago: requests repeat while it is on its way. */
 export function push(peer: ServerPeer, now: number): void {
-  if (peer.state !== 'connected' || peer.told.length === 0) return;
+  if (peer.state !== 'connected' || peer.told === '') return;
   if (peer.pushedAt !== undefined && now - peer.pushedAt < PUSH_REPEAT_S * 1000) return;
   peer.pushedAt = now;
-  for (const reply of buildPush('PUSH_REPLY', [...peer.told, ...peer.toldOnce]))
-    sendText(peer.session, reply);
+  const lines = [peer.told, peer.toldOnce].flatMap(optionLines);
+  for (const reply of buildPush('PUSH_REPLY', lines)) sendText(peer.session, reply);
 }
 
 /** What could not be said in the middle of a renegotiation is said after it. */
 export function sendUpdates(peer: ServerPeer): void {
-  while (peer.updates.length > 0 && sendText(peer.session, peer.updates[0]!)) peer.updates.shift();
+  const unsaid = peer.updates.findIndex(update => !sendText(peer.session, update));
+  peer.updates = unsaid < 0 ? NONE : peer.updates.slice(unsaid);
 }
 
 /**

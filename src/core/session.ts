@@ -86,7 +86,8 @@ export interface Session {
   /** Sent in place of the password from now on (auth-token). */
   token: string | undefined;
   /** Renegotiations the peer started in the current minute. */
-  readonly asked: { since: number; count: number };
+  asked: number;
+  askedSince: number;
 }
 
 /** What came of an event, in order. */
@@ -137,7 +138,8 @@ export function openClientSession(options: SessionOptions, deps: CoreDeps, now: 
     previous: undefined,
     heard: false,
     token: undefined,
-    asked: { since: now, count: 0 },
+    asked: 0,
+    askedSince: now,
   };
   const opcode = hasKey ? OPCODE.hardResetClientV3 : OPCODE.hardResetClientV2;
   queueMessage(session.current.reliable, opcode, new Uint8Array(0), now);
@@ -172,7 +174,8 @@ export function openServerSession(
     previous: undefined,
     heard: true,
     token: undefined,
-    asked: { since: now, count: 0 },
+    asked: 0,
+    askedSince: now,
   };
 }
 
@@ -217,9 +220,8 @@ function keyFor(session: Session, packet: ControlPacket, now: number, outcomes: 
   if (packet.opcode !== OPCODE.softReset || packet.keyId !== nextKeyId(session.current.keyId))
     return drop('key-id');
   if (session.current.phase !== 'active') return drop('key-out-of-sync');
-  const { asked } = session;
-  if (now - asked.since >= 60_000) Object.assign(asked, { since: now, count: 0 });
-  if (++asked.count > RENEGOTIATIONS_PER_MINUTE) return drop('rate-limit');
+  if (now - session.askedSince >= 60_000) Object.assign(session, { askedSince: now, asked: 0 });
+  if (++session.asked > RENEGOTIATIONS_PER_MINUTE) return drop('rate-limit');
   const key = startKey(session, now);
   outcomes.push({ kind: 'renegotiating', key });
   return key;
