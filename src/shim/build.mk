@@ -5,7 +5,7 @@
 
 SHIM_PARTS := handle address socket loop udp tcp tun netlink stream files lock resolve process password crypto tls tls_queue \
 	plane plane_turn plane_peer_commands plane_events plane_table plane_key plane_packet plane_segment plane_coalesce plane_send plane_stream plane_io
-TLS_BODY := crypto tls context certificate pkey
+TLS_BODY := crypto tls wire context certificate pkey
 QUICKJS_PARTS := quickjs dtoa libregexp libunicode cutils
 QUICKJS := build/source/quickjs
 MBEDTLS := build/source/mbedtls

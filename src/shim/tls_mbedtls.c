@@ -1,39 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TLS sessions on Mbed TLS. */
 #include <errno.h>
+#include <mbedtls/platform.h>
 #include <mbedtls/platform_util.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tls_mbedtls.h"
-#include "tls_queue.h"
 
 /* Sent by TLS 1.3 servers; the library knows no name for it. */
 #define CERTIFICATE_REQUIRED_ALERT 116
-
-struct tls_session {
-	struct tls_context *context;
-	mbedtls_ssl_context ssl;
-	struct tls_queue in, out;
-	enum tls_status status;
-	char verify_error[TLS_TEXT_MAX], error[TLS_TEXT_MAX];
-};
-
-static int on_send(void *opaque, const unsigned char *bytes, size_t length)
-{
-	struct tls_session *session = opaque;
-
-	return tls_queue_put(&session->out, bytes, length) ? (int)length : MBEDTLS_ERR_SSL_ALLOC_FAILED;
-}
-
-static int on_receive(void *opaque, unsigned char *out, size_t room)
-{
-	struct tls_session *session = opaque;
-
-	return tls_queue_length(&session->in) == 0 ? MBEDTLS_ERR_SSL_WANT_READ :
-						     (int)tls_queue_take(&session->in, out, room);
-}
 
 /* What can be wrong with a chain: in the words of OpenSSL, which people know and search for, and for the peer. */
 static const struct verdict {
@@ -131,7 +108,7 @@ struct tls_session *tls_session_new(struct tls_context *context)
 		tls_session_free(session);
 		return NULL;
 	}
-	mbedtls_ssl_set_bio(&session->ssl, session, on_send, on_receive, NULL);
+	mbedtls_ssl_set_bio(&session->ssl, session, wire_send, wire_receive, NULL);
 	mbedtls_ssl_set_verify(&session->ssl, on_certificate, session);
 	return session;
 }
@@ -142,6 +119,7 @@ void tls_session_free(struct tls_session *session)
 	context_release(session->context);
 	tls_queue_free(&session->in);
 	tls_queue_free(&session->out);
+	free(session->peer);
 	mbedtls_platform_zeroize(session, sizeof(*session));
 	free(session);
 }
@@ -279,16 +257,36 @@ static int settle(struct tls_session *session)
 	return refuse(session, verdict_of(flags)->alert, MBEDTLS_ERR_X509_CERT_VERIFY_FAILED);
 }
 
+/* A few lines of its certificate are ever asked for, and the certificate is ten times that. */
+static void note_peer(struct tls_session *session)
+{
+	mbedtls_x509_crt **kept = &session->ssl.MBEDTLS_PRIVATE(session)->MBEDTLS_PRIVATE(peer_cert);
+	struct tls_peer peer = { 0 };
+	char lines[TLS_PEER_MAX];
+
+	if (!*kept)
+		return;
+	if (!certificate_read(*kept, &peer)) {
+		tls_peer_lines(&peer, lines, sizeof(lines));
+		session->peer = strdup(lines);
+	}
+	mbedtls_x509_crt_free(*kept);
+	mbedtls_free(*kept);
+	*kept = NULL;
+}
+
 static void shake_hands(struct tls_session *session)
 {
 	int result = mbedtls_ssl_handshake(&session->ssl);
 
 	if (result == 0)
 		result = settle(session);
-	if (result == 0)
+	if (result == 0) {
 		session->status = TLS_ESTABLISHED;
-	else
+		note_peer(session);
+	} else {
 		fail(session, result);
+	}
 }
 
 /* Returns what was read, at most one record; 0 when there is nothing. With `room` 0 nothing is taken. */
@@ -296,6 +294,13 @@ static size_t read_record(struct tls_session *session, uint8_t *out, size_t room
 {
 	int result;
 
+	/* What rests has nothing but what has come since. */
+	if (!session->ssl.MBEDTLS_PRIVATE(in_buf) && tls_queue_length(&session->in) == 0)
+		return 0;
+	if (!wire_wake(session)) {
+		fail(session, MBEDTLS_ERR_SSL_ALLOC_FAILED);
+		return 0;
+	}
 	do
 		result = mbedtls_ssl_read(&session->ssl, out, room);
 	while (result == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET);
@@ -311,6 +316,7 @@ enum tls_status tls_drive(struct tls_session *session)
 	/* An alert after our side of the handshake is noticed without anybody reading. */
 	if (session->status == TLS_ESTABLISHED)
 		read_record(session, NULL, 0);
+	wire_rest(session);
 	if (session->status != TLS_FAILED && tls_pending(session) > TLS_WAITING_MAX) {
 		session->status = TLS_FAILED;
 		snprintf(session->error, sizeof(session->error), "peer does not take what it is sent");
@@ -320,7 +326,10 @@ enum tls_status tls_drive(struct tls_session *session)
 
 size_t tls_read(struct tls_session *session, uint8_t *out, size_t room)
 {
-	return session->status == TLS_ESTABLISHED ? read_record(session, out, room) : 0;
+	size_t length = session->status == TLS_ESTABLISHED ? read_record(session, out, room) : 0;
+
+	wire_rest(session);
+	return length;
 }
 
 bool tls_write(struct tls_session *session, const uint8_t *bytes, size_t length)
@@ -331,12 +340,14 @@ bool tls_write(struct tls_session *session, const uint8_t *bytes, size_t length)
 		return false;
 	/* A library built for shorter records takes several. */
 	for (size_t at = 0; at < length; at += result) {
-		result = mbedtls_ssl_write(&session->ssl, bytes + at, length - at);
+		result = wire_wake(session) ? mbedtls_ssl_write(&session->ssl, bytes + at, length - at) :
+					      MBEDTLS_ERR_SSL_ALLOC_FAILED;
 		if (result <= 0) {
 			fail(session, result);
 			return false;
 		}
 	}
+	wire_rest(session);
 	return true;
 }
 
@@ -357,14 +368,8 @@ void tls_description(const struct tls_session *session, char *out, size_t room)
 
 void tls_peer(const struct tls_session *session, char *out, size_t room)
 {
-	const mbedtls_x509_crt *certificate;
-	struct tls_peer peer = { 0 };
-
-	if (!mbedtls_ssl_is_handshake_over((mbedtls_ssl_context *)&session->ssl))
-		return;
-	certificate = mbedtls_ssl_get_peer_cert(&session->ssl);
-	if (certificate && !certificate_read(certificate, &peer))
-		tls_peer_lines(&peer, out, room);
+	if (session->peer)
+		snprintf(out, room, "%s", session->peer);
 }
 
 bool tls_export(struct tls_session *session, const char *label, uint8_t *out, size_t length)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the three files of the Mbed TLS body of tls.h share: contexts, sessions, certificates. */
+/* What the four files of the Mbed TLS body of tls.h share: contexts, sessions, certificates. */
 #ifndef OVPND_TLS_MBEDTLS_H
 #define OVPND_TLS_MBEDTLS_H
 
@@ -7,6 +7,7 @@
 #include <mbedtls/x509_crt.h>
 
 #include "tls.h"
+#include "tls_queue.h"
 
 #if !defined(MBEDTLS_SSL_KEYING_MATERIAL_EXPORT) || !defined(MBEDTLS_SSL_KEEP_PEER_CERTIFICATE)
 #error "Mbed TLS 3.6.4 or newer is needed, with exported keying material and kept peer certificates"
@@ -29,6 +30,26 @@ struct tls_context {
 	int *ciphers;
 	uint16_t *groups;
 };
+
+struct tls_session {
+	struct tls_context *context;
+	mbedtls_ssl_context ssl;
+	struct tls_queue in, out;
+	/* Of the next record that comes, while the library has no buffers. */
+	uint8_t in_counter[MBEDTLS_SSL_SEQUENCE_NUMBER_LEN];
+	enum tls_status status;
+	char verify_error[TLS_TEXT_MAX], error[TLS_TEXT_MAX];
+	/* The peer as tls_peer tells it; NULL: no certificate, or not yet. */
+	char *peer;
+};
+
+/* The library's callbacks; `opaque` is the session. */
+int wire_send(void *opaque, const unsigned char *bytes, size_t length);
+int wire_receive(void *opaque, unsigned char *out, size_t room);
+/* Before the library reads or writes a record. False: no memory. */
+bool wire_wake(struct tls_session *session);
+/* After it: most sessions rest most of the time, and buffers are three quarters of what the library takes for one. */
+void wire_rest(struct tls_session *session);
 
 void context_release(struct tls_context *context);
 /* The generator of every call that wants one: the kernel's. */

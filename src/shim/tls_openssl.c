@@ -120,62 +120,6 @@ static void note_peer(struct tls_session *session)
 		drop_certificate(session->ssl);
 }
 
-/* ---- between the library and the queues */
-
-static int on_read(BIO *bio, char *out, int room)
-{
-	struct tls_session *session = BIO_get_data(bio);
-
-	BIO_clear_retry_flags(bio);
-	if (room <= 0)
-		return 0;
-	if (tls_queue_length(&session->in) == 0) {
-		BIO_set_retry_read(bio);
-		return -1;
-	}
-	return tls_queue_take(&session->in, (uint8_t *)out, room);
-}
-
-static int on_write(BIO *bio, const char *bytes, int length)
-{
-	struct tls_session *session = BIO_get_data(bio);
-
-	BIO_clear_retry_flags(bio);
-	return length > 0 && tls_queue_put(&session->out, (const uint8_t *)bytes, length) ? length : -1;
-}
-
-static long on_control(BIO *bio, int command, long number, void *pointer)
-{
-	(void)bio;
-	(void)number;
-	(void)pointer;
-	return command == BIO_CTRL_FLUSH;
-}
-
-/* One for both directions: the library's memory BIOs keep the largest size they ever had. */
-static BIO *new_bio(struct tls_session *session)
-{
-	static BIO_METHOD *method;
-	BIO *bio;
-
-	if (!method) {
-		method = BIO_meth_new(BIO_TYPE_SOURCE_SINK | BIO_get_new_index(), "queues");
-		if (!method)
-			return NULL;
-		BIO_meth_set_read(method, on_read);
-		BIO_meth_set_write(method, on_write);
-		BIO_meth_set_ctrl(method, on_control);
-	}
-	bio = BIO_new(method);
-	if (bio) {
-		BIO_set_data(bio, session);
-		BIO_set_init(bio, 1);
-	}
-	return bio;
-}
-
-/* ---- sessions */
-
 struct tls_session *tls_session_new(struct tls_context *context)
 {
 	struct tls_session *session = calloc(1, sizeof(*session));
@@ -187,7 +131,7 @@ struct tls_session *tls_session_new(struct tls_context *context)
 	session->has_ca = context->has_ca;
 	session->remote_cert_tls = context->remote_cert_tls;
 	session->ssl = SSL_new(context->ssl);
-	bio = new_bio(session);
+	bio = wire_new(session);
 	if (!session->ssl || !bio) {
 		BIO_free(bio);
 		SSL_free(session->ssl);

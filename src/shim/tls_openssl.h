@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the three files of the OpenSSL body of tls.h share: contexts, sessions, certificates. */
+/* What the four files of the OpenSSL body of tls.h share: contexts, sessions, certificates. */
 #ifndef OVPND_TLS_OPENSSL_H
 #define OVPND_TLS_OPENSSL_H
 
@@ -30,6 +30,9 @@ struct tls_session {
 	/* The peer as tls_peer tells it; NULL: no certificate, or not yet. */
 	char *peer;
 };
+
+/* For both directions; NULL: no memory. The library's memory BIOs keep the largest size they ever had. */
+BIO *wire_new(struct tls_session *session);
 
 /* The callbacks of a context for its sessions: a whole chain, and one certificate of it. */
 int session_verify(X509_STORE_CTX *store, void *unused);

@@ -147,6 +147,33 @@ describe('TLS', () => {
     });
   }
 
+  for (const version of ['1.2', '1.3']) {
+    it(`goes on where it stood after each rest, whatever piece of a record came last, with TLS ${version}`, () => {
+      const ends = pair({ versionMin: version, versionMax: version });
+      join(ends.client, ends.server);
+      const before = ends.server.exportKey('EXPORTER-test', 32);
+      for (let round = 0; round < 5; round++) {
+        for (const [from, to] of [
+          [ends.client, ends.server],
+          [ends.server, ends.client],
+        ] as const) {
+          assert.ok(from.write(text(`first of round ${round}`)) && from.write(text('second')));
+          const read: string[] = [];
+          for (let byte = from.pull(1); byte !== undefined; byte = from.pull(1)) {
+            to.feed(byte);
+            assert.equal(to.status(), 'established', to.error());
+            const record = to.read();
+            if (record !== undefined) read.push(new TextDecoder().decode(record));
+          }
+          assert.deepEqual(read, [`first of round ${round}`, 'second']);
+        }
+      }
+      assert.deepEqual(ends.server.exportKey('EXPORTER-test', 32), before);
+      assert.equal(ends.server.peerCertificate()?.commonName, 'client');
+      close(ends);
+    });
+  }
+
   it('tells who the peer is', () => {
     const ends = pair();
     join(ends.client, ends.server);
