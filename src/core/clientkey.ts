@@ -4,7 +4,7 @@
 
 import { fromPem, toPem } from './base64.ts';
 import { concat, decodeUtf8, readU16, readU32, writeU16, writeU32 } from './bytes.ts';
-import type { Crypto, Random } from './crypto.ts';
+import { type Crypto, type Random, SIV_TAG_LENGTH } from './crypto.ts';
 import { type Drop, drop } from './drop.ts';
 import { KEY2_LENGTH } from './keys.ts';
 import { CLIENT_KEY_METADATA_MAX, WRAPPED_KEY_MAX } from './limits.ts';
@@ -17,11 +17,9 @@ const CLIENT_KEY_LABEL = 'OpenVPN tls-crypt-v2 client key';
 const SERVER_KEY_LENGTH = 128;
 const KEY_LENGTH = 32;
 const HMAC_AT = 64;
-const TAG_LENGTH = 32;
-const IV_LENGTH = 16;
 const LENGTH_LENGTH = 2;
 /** A wrapped key without metadata. */
-const WRAPPED_KEY_MIN = TAG_LENGTH + KEY2_LENGTH + LENGTH_LENGTH;
+const WRAPPED_KEY_MIN = SIV_TAG_LENGTH + KEY2_LENGTH + LENGTH_LENGTH;
 
 /** What stands in a wrapped key beside the key itself. */
 export type Metadata =
@@ -119,9 +117,8 @@ export function wrapClientKey(
 ): Uint8Array {
   const plain = concat(key, metadata);
   const length = new Uint8Array(LENGTH_LENGTH);
-  writeU16(length, 0, TAG_LENGTH + plain.length + LENGTH_LENGTH);
-  const tag = crypto.hmac('SHA256', server.hmac, concat(length, plain));
-  return concat(tag, crypto.aes256Ctr(server.cipher, tag.slice(0, IV_LENGTH), plain), length);
+  writeU16(length, 0, SIV_TAG_LENGTH + plain.length + LENGTH_LENGTH);
+  return concat(crypto.sivSeal(server, length, plain), length);
 }
 
 /** Opens a sealed client key; `wrapped` is exactly one, as splitWrapped gives it. */
@@ -134,10 +131,8 @@ export function unwrapClientKey(
   const lengthAt = wrapped.length - LENGTH_LENGTH;
   const length = wrapped.subarray(lengthAt);
   if (readU16(length, 0) !== wrapped.length) return drop('client-key');
-  const tag = wrapped.slice(0, TAG_LENGTH);
-  const plain = crypto.aes256Ctr(server.cipher, tag.slice(0, IV_LENGTH), wrapped.slice(TAG_LENGTH, lengthAt));
-  if (!crypto.equal(crypto.hmac('SHA256', server.hmac, concat(length, plain)), tag))
-    return drop('client-key');
+  const plain = crypto.sivOpen(server, length, wrapped.subarray(0, lengthAt));
+  if (plain === undefined) return drop('client-key');
   return { key: plain.slice(0, KEY2_LENGTH), metadata: readMetadata(plain.subarray(KEY2_LENGTH)) };
 }
 

@@ -36,11 +36,25 @@ export interface Aead {
   wipe(): void;
 }
 
+/** Keys of a SIV for one direction, SIV_KEY_LENGTH bytes each. */
+export interface SivKeys {
+  readonly cipher: Uint8Array;
+  readonly hmac: Uint8Array;
+}
+
+export const SIV_KEY_LENGTH = 32;
+export const SIV_TAG_LENGTH = 32;
+
 export interface Crypto {
   /** `key` has CIPHER_KEY_LENGTH[cipher] bytes and is copied. */
   aead(cipher: CipherName, key: Uint8Array): Aead;
-  /** AES-256 in counter mode: 32-byte key, 16-byte initial counter block; its own inverse. */
-  aes256Ctr(key: Uint8Array, iv: Uint8Array, data: Uint8Array): Uint8Array;
+  /**
+   * A new array: HMAC-SHA256 over header and plaintext, then the plaintext in AES-256-CTR whose first counter block is
+   * the first half of that. Arguments are borrowed until return.
+   */
+  sivSeal(keys: SivKeys, header: Uint8Array, plaintext: Uint8Array): Uint8Array;
+  /** Its inverse: a new array, or undefined when the tag is wrong. */
+  sivOpen(keys: SivKeys, header: Uint8Array, sealed: Uint8Array): Uint8Array | undefined;
   hash(name: HashName, data: Uint8Array): Uint8Array;
   hmac(name: HashName, key: Uint8Array, data: Uint8Array): Uint8Array;
   /** Constant time for equal lengths; false for different lengths. */

@@ -4,7 +4,14 @@
 
 import { concat, readU32, sameBytes, writeU32 } from './bytes.ts';
 import { type ClientKey, carriesClientKey } from './clientkey.ts';
-import { type Crypto, HASH_LENGTH, type HashName } from './crypto.ts';
+import {
+  type Crypto,
+  HASH_LENGTH,
+  type HashName,
+  SIV_KEY_LENGTH,
+  SIV_TAG_LENGTH,
+  type SivKeys,
+} from './crypto.ts';
 import { type Drop, drop, isDrop } from './drop.ts';
 import { acceptReplayId, newReplayWindow } from './replay.ts';
 import type { TlsRole } from './tls.ts';
@@ -20,7 +27,6 @@ import {
 } from './wire.ts';
 
 const REPLAY_ID_LENGTH = 8;
-const CRYPT_TAG_LENGTH = 32;
 const CRYPT_BLOCK_LENGTH = 16;
 const U32_MAX = 0xffffffff;
 
@@ -30,13 +36,9 @@ const K0_HMAC = 64;
 const K1_CIPHER = 128;
 const K1_HMAC = 192;
 const STATIC_KEY_LENGTH = 256;
-const CRYPT_KEY_LENGTH = 32;
 
-/** Keys of tls-crypt for one direction, 32 bytes each. */
-export interface CryptKeys {
-  readonly cipher: Uint8Array;
-  readonly hmac: Uint8Array;
-}
+/** Keys of tls-crypt for one direction. */
+export type CryptKeys = SivKeys;
 
 export type WrapKeys =
   | { readonly kind: 'none' }
@@ -95,7 +97,7 @@ export function tlsAuthKeys(staticKey: Uint8Array, direction: 0 | 1 | undefined,
  */
 export function tlsCryptKeys(staticKey: Uint8Array, role: TlsRole): WrapKeys & { kind: 'tls-crypt' } {
   requireStaticKey(staticKey);
-  const slice = (at: number) => staticKey.slice(at, at + CRYPT_KEY_LENGTH);
+  const slice = (at: number) => staticKey.slice(at, at + SIV_KEY_LENGTH);
   const first = { cipher: slice(K0_CIPHER), hmac: slice(K0_HMAC) };
   const second = { cipher: slice(K1_CIPHER), hmac: slice(K1_HMAC) };
   const whole = staticKey.slice();
@@ -129,7 +131,7 @@ function overheadOf(keys: WrapKeys): number {
   if (keys.kind === 'none') return 0;
   if (keys.kind === 'tls-auth') return REPLAY_ID_LENGTH + keys.send.length;
   // OpenVPN counts one block more than it uses; a packet that fits by its arithmetic must fit by ours.
-  return REPLAY_ID_LENGTH + CRYPT_TAG_LENGTH + CRYPT_BLOCK_LENGTH;
+  return REPLAY_ID_LENGTH + SIV_TAG_LENGTH + CRYPT_BLOCK_LENGTH;
 }
 
 class SessionWrap implements Wrap {
@@ -169,10 +171,9 @@ class SessionWrap implements Wrap {
   open(datagram: Uint8Array): ControlPacket | Drop {
     const opened = authenticate(this.keys, this.#crypto, datagram);
     if (isDrop(opened)) return opened;
-    const { replayId } = opened;
-    if (replayId && !acceptReplayId(this.#window, readU32(replayId, 0), readU32(replayId, 4))) {
+    const at = opened.unsealed.replayAt;
+    if (at !== undefined && !acceptReplayId(this.#window, readU32(datagram, at), readU32(datagram, at + 4)))
       return drop('replay');
-    }
     return readBody(opened);
   }
 }
@@ -194,11 +195,14 @@ export function openStateless(keys: WrapKeys, crypto: Crypto, datagram: Uint8Arr
 interface Unsealed {
   /** From the ack count on; may be a view of the datagram. */
   readonly body: Uint8Array;
-  /** Absent without wrapping. */
-  readonly replayId?: Uint8Array;
+  /** Where the replay id is in the datagram; absent without wrapping. */
+  readonly replayAt?: number;
 }
 
-type Opened = Unsealed & { readonly head: Head };
+interface Opened {
+  readonly head: Head;
+  readonly unsealed: Unsealed;
+}
 
 function authenticate(keys: WrapKeys, crypto: Crypto, whole: Uint8Array): Opened | Drop {
   const datagram = withoutClientKey(keys, whole);
@@ -207,7 +211,7 @@ function authenticate(keys: WrapKeys, crypto: Crypto, whole: Uint8Array): Opened
   const head = decodeHead(datagram);
   if (isDrop(head)) return head;
   const unsealed = unseal(keys, crypto, datagram);
-  return isDrop(unsealed) ? unsealed : { ...unsealed, head };
+  return isDrop(unsealed) ? unsealed : { head, unsealed };
 }
 
 /** The client key was taken once, when the session began: a packet that ends with another is no part of it. */
@@ -226,8 +230,8 @@ function unseal(keys: WrapKeys, crypto: Crypto, datagram: Uint8Array): Unsealed 
     : openCrypt(keys.receive, crypto, datagram);
 }
 
-function readBody({ head, body }: Opened): ControlPacket | Drop {
-  return decodeBody(head.opcode, head.keyId, head.sessionId, body);
+function readBody({ head, unsealed }: Opened): ControlPacket | Drop {
+  return decodeBody(head.opcode, head.keyId, head.sessionId, unsealed.body);
 }
 
 // tls-auth:
@@ -257,30 +261,24 @@ function openAuth(digest: HashName, key: Uint8Array, crypto: Crypto, datagram: U
   const body = datagram.subarray(bodyAt);
   const mac = crypto.hmac(digest, key, concat(replayId, datagram.subarray(0, HEAD_LENGTH), body));
   if (!crypto.equal(mac, datagram.subarray(HEAD_LENGTH, replayAt))) return drop('hmac');
-  return { body, replayId };
+  return { body, replayAt };
 }
 
 // tls-crypt:
 // u8[9]   head                                       \ header: authenticated, in clear
 // u8[8]   replay id: u32 id, u32 time                /
-// u8[32]  tag = HMAC-SHA256(Ka, header || body)
-// u8[]    AES-256-CTR(Ke, first 16 bytes of the tag, body)
+// u8[32]  tag = HMAC-SHA256(Ka, header || body)      \ a SIV
+// u8[]    AES-256-CTR(Ke, first 16 bytes of the tag, body) /
 
 function sealCrypt(keys: CryptKeys, crypto: Crypto, replayId: Uint8Array, packet: ControlPacket): Uint8Array {
   const header = concat(encodeHead(packet), replayId);
-  const body = encodeBody(packet);
-  const tag = crypto.hmac('SHA256', keys.hmac, concat(header, body));
-  return concat(header, tag, crypto.aes256Ctr(keys.cipher, tag.slice(0, CRYPT_BLOCK_LENGTH), body));
+  return concat(header, crypto.sivSeal(keys, header, encodeBody(packet)));
 }
 
 function openCrypt(keys: CryptKeys, crypto: Crypto, datagram: Uint8Array): Unsealed | Drop {
   const tagAt = HEAD_LENGTH + REPLAY_ID_LENGTH;
-  const bodyAt = tagAt + CRYPT_TAG_LENGTH;
   // An empty body is no packet, and some ciphers refuse empty input.
-  if (datagram.length <= bodyAt) return drop('short');
-  const header = datagram.subarray(0, tagAt);
-  const tag = datagram.slice(tagAt, bodyAt);
-  const body = crypto.aes256Ctr(keys.cipher, tag.slice(0, CRYPT_BLOCK_LENGTH), datagram.slice(bodyAt));
-  if (!crypto.equal(crypto.hmac('SHA256', keys.hmac, concat(header, body)), tag)) return drop('hmac');
-  return { body, replayId: header.subarray(HEAD_LENGTH) };
+  if (datagram.length <= tagAt + SIV_TAG_LENGTH) return drop('short');
+  const body = crypto.sivOpen(keys, datagram.subarray(0, tagAt), datagram.subarray(tagAt));
+  return body === undefined ? drop('hmac') : { body, replayAt: HEAD_LENGTH };
 }

@@ -9,6 +9,7 @@ import {
   type Crypto,
   type HashName,
   type Random,
+  SIV_KEY_LENGTH,
 } from '../core/crypto.ts';
 import type { PrivateKeys } from './host.ts';
 import { demand, failure, type RawShim } from './raw.ts';
@@ -45,7 +46,16 @@ class ShimAead implements Aead {
 export function shimCrypto(shim: RawShim): Crypto {
   return {
     aead: (cipher, key) => new ShimAead(shim, cipher, key),
-    aes256Ctr: (key, iv, data) => demand<Uint8Array>(shim, 'aes256_ctr', shim.aes256_ctr(key, iv, data)),
+    sivSeal: ({ cipher, hmac }, header, plaintext) =>
+      demand<Uint8Array>(shim, 'siv_seal', shim.siv_seal(cipher, hmac, header, plaintext)),
+    sivOpen: ({ cipher, hmac }, header, sealed) => {
+      const opened = shim.siv_open(cipher, hmac, header, sealed);
+      if (typeof opened !== 'number') return opened;
+      // Wrong keys are a programmer's error, a wrong tag is a peer's.
+      if (cipher.length !== SIV_KEY_LENGTH || hmac.length !== SIV_KEY_LENGTH)
+        demand(shim, 'siv_open', opened);
+      return undefined;
+    },
     hash: (name: HashName, data) => demand<Uint8Array>(shim, 'hash', shim.hash(name, data)),
     hmac: (name: HashName, key, data) => demand<Uint8Array>(shim, 'hmac', shim.hmac(name, key, data)),
     equal: (a, b) => shim.equal(a, b) === 1,

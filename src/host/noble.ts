@@ -8,6 +8,7 @@ import { hmac } from '@noble/hashes/hmac.js';
 import { md5, sha1 } from '@noble/hashes/legacy.js';
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
 import type { CHash } from '@noble/hashes/utils.js';
+import { concat } from '../core/bytes.ts';
 import {
   AEAD_NONCE_LENGTH,
   AEAD_TAG_LENGTH,
@@ -16,6 +17,9 @@ import {
   type CipherName,
   type Crypto,
   type HashName,
+  SIV_KEY_LENGTH,
+  SIV_TAG_LENGTH,
+  type SivKeys,
 } from '../core/crypto.ts';
 
 const HASHES: Readonly<Record<HashName, CHash>> = {
@@ -55,9 +59,24 @@ function aead(cipher: CipherName, key: Uint8Array): Aead {
   };
 }
 
-function aes256Ctr(key: Uint8Array, iv: Uint8Array, data: Uint8Array): Uint8Array {
-  if (key.length !== 32 || iv.length !== 16) throw new RangeError('AES-256-CTR key or counter length');
-  return ctr(key, iv).encrypt(data);
+const BLOCK_LENGTH = 16;
+
+function sivTag({ cipher, hmac: key }: SivKeys, header: Uint8Array, plaintext: Uint8Array): Uint8Array {
+  if (cipher.length !== SIV_KEY_LENGTH || key.length !== SIV_KEY_LENGTH)
+    throw new RangeError('SIV key length');
+  return hmac(sha256, key, concat(header, plaintext));
+}
+
+function sivSeal(keys: SivKeys, header: Uint8Array, plaintext: Uint8Array): Uint8Array {
+  const tag = sivTag(keys, header, plaintext);
+  return concat(tag, ctr(keys.cipher, tag.slice(0, BLOCK_LENGTH)).encrypt(plaintext));
+}
+
+function sivOpen(keys: SivKeys, header: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
+  if (sealed.length < SIV_TAG_LENGTH) return undefined;
+  const tag = sealed.slice(0, SIV_TAG_LENGTH);
+  const plaintext = ctr(keys.cipher, tag.slice(0, BLOCK_LENGTH)).encrypt(sealed.slice(SIV_TAG_LENGTH));
+  return equal(sivTag(keys, header, plaintext), tag) ? plaintext : undefined;
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {
@@ -71,7 +90,8 @@ function equal(a: Uint8Array, b: Uint8Array): boolean {
 export function nobleCrypto(): Crypto {
   return {
     aead,
-    aes256Ctr,
+    sivSeal,
+    sivOpen,
     hash: (name, data) => HASHES[name](data),
     hmac: (name, key, data) => hmac(HASHES[name], key, data),
     equal,

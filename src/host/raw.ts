@@ -130,7 +130,18 @@ export interface RawShim {
   aead_close(aead: Handle): Status;
   aead_seal(aead: Handle, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array | Status;
   aead_open(aead: Handle, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | Status;
-  aes256_ctr(key: Uint8Array, iv: Uint8Array, data: Uint8Array): Uint8Array | Status;
+  siv_seal(
+    cipherKey: Uint8Array,
+    macKey: Uint8Array,
+    header: Uint8Array,
+    plaintext: Uint8Array,
+  ): Uint8Array | Status;
+  siv_open(
+    cipherKey: Uint8Array,
+    macKey: Uint8Array,
+    header: Uint8Array,
+    sealed: Uint8Array,
+  ): Uint8Array | Status;
   hash(name: string, data: Uint8Array): Uint8Array | Status;
   hmac(name: string, key: Uint8Array, data: Uint8Array): Uint8Array | Status;
   equal(a: Uint8Array, b: Uint8Array): number;

@@ -2,7 +2,13 @@
 /* Cryptography for JavaScript: handles and lengths around crypto.h. */
 #include "crypto.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "shim.h"
+
+#define SIV_KEY_LENGTH 32
+#define SIV_TAG_LENGTH 32
 
 static int64_t aead_key(struct shim_call *call)
 {
@@ -64,17 +70,88 @@ static int64_t aead_open(struct shim_call *call)
 	return aead_run(call, false);
 }
 
-static int64_t aes256_ctr(struct shim_call *call)
+/* Volatile: no compiler may leave the loop early. */
+static bool is_same(const uint8_t *a, const uint8_t *b, size_t length)
 {
-	size_t length = call->in[2].bytes.length;
-	uint8_t *out;
+	volatile uint8_t difference = 0;
 
-	if (call->in[0].bytes.length != 32 || call->in[1].bytes.length != 16 || length > CRYPTO_DATA_MAX)
+	for (size_t i = 0; i < length; i++)
+		difference |= a[i] ^ b[i];
+	return difference == 0;
+}
+
+static bool has_siv_lengths(const union shim_value *in)
+{
+	return in[0].bytes.length == SIV_KEY_LENGTH && in[1].bytes.length == SIV_KEY_LENGTH &&
+	       in[2].bytes.length <= CRYPTO_DATA_MAX && in[3].bytes.length <= CRYPTO_DATA_MAX;
+}
+
+/* Header and plaintext in one piece, for the tag; the caller frees it. */
+static uint8_t *siv_input(const union shim_value *header, size_t length)
+{
+	uint8_t *whole = malloc(header->bytes.length + length + 1);
+
+	if (whole)
+		memcpy(whole, header->bytes.data, header->bytes.length);
+	return whole;
+}
+
+static void siv_wipe(uint8_t *whole, size_t length)
+{
+	explicit_bzero(whole, length);
+	free(whole);
+}
+
+/* Tag, then ciphertext. */
+static int64_t siv_seal(struct shim_call *call)
+{
+	const union shim_value *in = call->in;
+	size_t head = in[2].bytes.length, length = in[3].bytes.length;
+	uint8_t *whole, *out;
+	int status;
+
+	if (!has_siv_lengths(in))
 		return -EINVAL;
-	out = shim_result_bytes(call, length);
-	if (!out)
+	whole = siv_input(&in[2], length);
+	out = whole ? shim_result_bytes(call, SIV_TAG_LENGTH + length) : NULL;
+	if (!out) {
+		free(whole);
 		return -ENOMEM;
-	return crypto_ctr(call->in[0].bytes.data, call->in[1].bytes.data, call->in[2].bytes.data, length, out);
+	}
+	memcpy(whole + head, in[3].bytes.data, length);
+	status = crypto_hmac("SHA256", in[1].bytes.data, SIV_KEY_LENGTH, whole, head + length, out);
+	if (status == 0)
+		status = crypto_ctr(in[0].bytes.data, out, in[3].bytes.data, length, out + SIV_TAG_LENGTH);
+	siv_wipe(whole, head + length);
+	return status;
+}
+
+/* -EBADMSG: the tag is wrong, and nobody sees what was under it. */
+static int64_t siv_open(struct shim_call *call)
+{
+	const union shim_value *in = call->in;
+	const uint8_t *sealed = in[3].bytes.data;
+	size_t head = in[2].bytes.length, length = in[3].bytes.length - SIV_TAG_LENGTH;
+	uint8_t tag[CRYPTO_DIGEST_MAX], *whole, *out;
+	int status;
+
+	if (!has_siv_lengths(in))
+		return -EINVAL;
+	if (in[3].bytes.length < SIV_TAG_LENGTH)
+		return -EBADMSG;
+	whole = siv_input(&in[2], length);
+	if (!whole)
+		return -ENOMEM;
+	status = crypto_ctr(in[0].bytes.data, sealed, sealed + SIV_TAG_LENGTH, length, whole + head);
+	if (status == 0)
+		status = crypto_hmac("SHA256", in[1].bytes.data, SIV_KEY_LENGTH, whole, head + length, tag);
+	if (status == 0 && !is_same(tag, sealed, SIV_TAG_LENGTH))
+		status = -EBADMSG;
+	out = status == 0 ? shim_result_bytes(call, length) : NULL;
+	if (out)
+		memcpy(out, whole + head, length);
+	siv_wipe(whole, head + length);
+	return status == 0 && !out ? -ENOMEM : status;
 }
 
 static int64_t hash(struct shim_call *call)
@@ -106,15 +183,9 @@ static int64_t hmac(struct shim_call *call)
 
 static int64_t equal(struct shim_call *call)
 {
-	const uint8_t *a = call->in[0].bytes.data, *b = call->in[1].bytes.data;
-	/* Volatile: no compiler may leave the loop early. */
-	volatile uint8_t difference = call->in[0].bytes.length != call->in[1].bytes.length;
+	const union shim_value *a = &call->in[0], *b = &call->in[1];
 
-	if (difference)
-		return 0;
-	for (size_t i = 0; i < call->in[0].bytes.length; i++)
-		difference |= a[i] ^ b[i];
-	return difference == 0;
+	return a->bytes.length == b->bytes.length && is_same(a->bytes.data, b->bytes.data, a->bytes.length);
 }
 
 const struct shim_entry shim_crypto[] = {
@@ -122,7 +193,8 @@ const struct shim_entry shim_crypto[] = {
 	{ "aead_close", aead_close, "i:aead" },
 	{ "aead_seal", aead_seal, "i:aead b:nonce b:aad b:plaintext", SHIM_AEAD },
 	{ "aead_open", aead_open, "i:aead b:nonce b:aad b:sealed", SHIM_AEAD },
-	{ "aes256_ctr", aes256_ctr, "b:key b:iv b:data" },
+	{ "siv_seal", siv_seal, "b:cipherKey b:macKey b:header b:plaintext" },
+	{ "siv_open", siv_open, "b:cipherKey b:macKey b:header b:sealed" },
 	{ "hash", hash, "s:name b:data" },
 	{ "hmac", hmac, "s:name b:key b:data" },
 	{ "equal", equal, "b:a b:b" },

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import * as node from 'node:crypto';
 import { CIPHER_KEY_LENGTH, type CipherName, HASH_LENGTH, type HashName } from '../../src/core/crypto.ts';
+import { nodeCrypto } from '../unit/plane/nodecrypto.ts';
 import { newHost, rawShim } from './support.ts';
 
 const host = newHost();
@@ -69,25 +70,33 @@ describe('cryptography of the shim', () => {
     });
   }
 
-  it('counts as Node does', () => {
+  it('seals under a SIV as Node does, and opens it', () => {
     for (const length of LENGTHS) {
-      const key = host.random(32);
-      // The counter wraps around its 128 bits.
-      const iv = length % 2 === 0 ? host.random(16) : new Uint8Array(16).fill(0xff);
-      const data = host.random(length);
-      const cipher = node.createCipheriv('aes-256-ctr', key, iv);
-      const expected = Buffer.concat([cipher.update(data), cipher.final()]);
-      assert.ok(expected.equals(host.crypto.aes256Ctr(key, iv, data)));
+      const keys = { cipher: host.random(32), hmac: host.random(32) };
+      const [header, data] = [host.random(length % 100), host.random(length)];
+      const sealed = host.crypto.sivSeal(keys, header, data);
+      assert.deepEqual(sealed, nodeCrypto.sivSeal(keys, header, data));
+      assert.deepEqual(host.crypto.sivOpen(keys, header, sealed), data);
     }
-    for (const [key, iv] of [
-      [16, 16],
-      [32, 12],
-      [0, 0],
-    ]) {
-      assert.throws(
-        () => host.crypto.aes256Ctr(host.random(key!), host.random(iv!), host.random(5)),
-        /EINVAL/,
-      );
+  });
+
+  it('opens no SIV that was changed or cut, and takes keys of 32 bytes only', () => {
+    const keys = { cipher: host.random(32), hmac: host.random(32) };
+    const [header, data] = [host.random(17), host.random(40)];
+    const sealed = host.crypto.sivSeal(keys, header, data);
+    for (let i = 0; i < sealed.length; i++) {
+      const forged = sealed.slice();
+      forged[i]! ^= 1;
+      assert.equal(host.crypto.sivOpen(keys, header, forged), undefined);
+      assert.equal(host.crypto.sivOpen(keys, header, sealed.subarray(0, i)), undefined);
+    }
+    assert.equal(host.crypto.sivOpen(keys, data, sealed), undefined);
+    for (const length of [0, 16, 31, 33]) {
+      for (const name of ['cipher', 'hmac']) {
+        const wrong = { ...keys, [name]: new Uint8Array(length) };
+        assert.throws(() => host.crypto.sivSeal(wrong, header, data), /EINVAL/);
+        assert.throws(() => host.crypto.sivOpen(wrong, header, sealed), /EINVAL/);
+      }
     }
   });
 

@@ -17,7 +17,8 @@ import type { Wire } from './wire.ts';
 export function nonceChecked(crypto: Crypto, seals: Set<string>): Crypto {
   return {
     ...crypto,
-    aes256Ctr: (key, iv, data) => crypto.aes256Ctr(key, iv, data),
+    sivSeal: (keys, header, plaintext) => crypto.sivSeal(keys, header, plaintext),
+    sivOpen: (keys, header, sealed) => crypto.sivOpen(keys, header, sealed),
     hash: (name, data) => crypto.hash(name, data),
     hmac: (name, key, data) => crypto.hmac(name, key, data),
     equal: (a, b) => crypto.equal(a, b),

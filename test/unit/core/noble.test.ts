@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { concat, fromHex, toHex } from '../../../src/core/bytes.ts';
 import { CIPHER_KEY_LENGTH, type CipherName, HASH_LENGTH, type HashName } from '../../../src/core/crypto.ts';
 import { nobleCrypto } from '../../../src/host/noble.ts';
+import { nodeCrypto } from '../plane/nodecrypto.ts';
 import { flipBit, type Vector, vectorsOf } from './vectors.ts';
 
 const crypto = nobleCrypto();
@@ -96,19 +97,29 @@ describe('host/noble: AEAD', () => {
 });
 
 describe('host/noble: the rest', () => {
-  it('AES-256-CTR agrees with node:crypto, also when the counter carries', () => {
-    const iv = fc.oneof(bytes(16), fc.constant(new Uint8Array(16).fill(255)));
+  it('a SIV agrees with node:crypto, and opens when nothing was changed', () => {
     fc.assert(
-      fc.property(bytes(32), iv, data, (key, counter, plain) => {
-        const cipher = node.createCipheriv('aes-256-ctr', key, counter);
-        const expected = new Uint8Array(concat(cipher.update(plain), cipher.final()));
-        const sealed = crypto.aes256Ctr(key, counter, plain);
-        deepEqual(sealed, expected);
-        deepEqual(crypto.aes256Ctr(key, counter, sealed), plain);
+      fc.property(bytes(32), bytes(32), data, data, fc.nat(), (cipher, hmac, header, plain, bit) => {
+        const keys = { cipher, hmac };
+        const sealed = crypto.sivSeal(keys, header, plain);
+        deepEqual(sealed, nodeCrypto.sivSeal(keys, header, plain));
+        deepEqual(crypto.sivOpen(keys, header, sealed), plain);
+        equal(crypto.sivOpen(keys, header, flipBit(sealed, bit % (8 * sealed.length))), undefined);
+        if (header.length > 0)
+          equal(crypto.sivOpen(keys, flipBit(header, bit % (8 * header.length)), sealed), undefined);
+        equal(crypto.sivOpen(keys, header, sealed.subarray(0, 31)), undefined);
       }),
     );
-    throws(() => crypto.aes256Ctr(new Uint8Array(16), new Uint8Array(16), new Uint8Array(1)), RangeError);
-    throws(() => crypto.aes256Ctr(new Uint8Array(32), new Uint8Array(12), new Uint8Array(1)), RangeError);
+  });
+
+  it('a SIV takes keys of 32 bytes only', () => {
+    const [key, short] = [new Uint8Array(32), new Uint8Array(31)];
+    for (const keys of [
+      { cipher: key, hmac: short },
+      { cipher: short, hmac: key },
+    ]) {
+      throws(() => crypto.sivSeal(keys, key, key), RangeError);
+    }
   });
 
   for (const name of HASHES) {

@@ -69,8 +69,17 @@ export const nodeCrypto: Crypto = {
     if (key.length !== CIPHER_KEY_LENGTH[cipher]) throw new Error(`key length ${key.length} for ${cipher}`);
     return new NodeAead(cipher, key);
   },
-  aes256Ctr(key, iv, data) {
-    return new Uint8Array(createCipheriv('aes-256-ctr', key, iv).update(data));
+  sivSeal({ cipher, hmac }, header, plaintext) {
+    const tag = createHmac('sha256', hmac).update(header).update(plaintext).digest();
+    const text = createCipheriv('aes-256-ctr', cipher, tag.subarray(0, 16)).update(plaintext);
+    return new Uint8Array(Buffer.concat([tag, text]));
+  },
+  sivOpen({ cipher, hmac }, header, sealed) {
+    if (sealed.length < 32) return undefined;
+    const tag = sealed.subarray(0, 32);
+    const text = createCipheriv('aes-256-ctr', cipher, tag.subarray(0, 16)).update(sealed.subarray(32));
+    const expected = createHmac('sha256', hmac).update(header).update(text).digest();
+    return timingSafeEqual(expected, tag) ? new Uint8Array(text) : undefined;
   },
   hash(name, data) {
     return new Uint8Array(createHash(name).update(data).digest());
