@@ -31,6 +31,10 @@ export interface Path {
   readonly tcp?: boolean;
 }
 
+// Leading zeros are refused: some readers take them as octal.
+const SMALL_NUMBER = /^(0|[1-9][0-9]{0,2})$/;
+const GROUP = /^[0-9a-fA-F]{1,4}$/;
+
 /** Reads `10.8.0.1` or `fd42:8::1`; undefined when the text is anything else. No zone, no prefix length. */
 export function parseIp(text: string): Ip | undefined {
   return text.includes(':') ? parseIp6(text) : parseIp4(text);
@@ -42,8 +46,7 @@ function parseIp4(text: string): Ip | undefined {
   const ip = new Uint8Array(4);
   for (let i = 0; i < 4; i++) {
     const part = parts[i]!;
-    // Leading zeros are refused: some readers take them as octal.
-    if (!/^(0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return undefined;
+    if (!SMALL_NUMBER.test(part) || Number(part) > 255) return undefined;
     ip[i] = Number(part);
   }
   return ip;
@@ -78,7 +81,7 @@ function groups(text: string): number[] | undefined {
       if (v4 === undefined) return undefined;
       out.push((v4[0]! << 8) | v4[1]!, (v4[2]! << 8) | v4[3]!);
     } else {
-      if (!/^[0-9a-fA-F]{1,4}$/.test(part)) return undefined;
+      if (!GROUP.test(part)) return undefined;
       out.push(Number.parseInt(part, 16));
     }
   }
@@ -113,7 +116,7 @@ export function parsePrefix(text: string): Prefix | undefined {
   const width = ip.length * 8;
   if (slash < 0) return { ip, bits: width };
   const digits = text.slice(slash + 1);
-  if (!/^(0|[1-9][0-9]{0,2})$/.test(digits) || Number(digits) > width) return undefined;
+  if (!SMALL_NUMBER.test(digits) || Number(digits) > width) return undefined;
   return { ip, bits: Number(digits) };
 }
 

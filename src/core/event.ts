@@ -146,8 +146,7 @@ export function notify(
 export function effectsOf(out: Outbox, timerAt: number | undefined): Effect[] {
   const effects: Effect[] = out.plane.map(command => ({ kind: 'setPlane', command }));
   if (out.network !== undefined) effects.push({ kind: 'setNet', network: out.network });
-  effects.push(...out.others, ...out.sends, { kind: 'setTimer', at: timerAt });
-  return effects;
+  return effects.concat(out.others, out.sends, { kind: 'setTimer', at: timerAt });
 }
 
 /** The earlier of two optional deadlines. */

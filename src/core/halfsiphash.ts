@@ -2,8 +2,6 @@
 // HalfSipHash-2-4 with 32 bits of output (Aumasson and Bernstein): a keyed hash for tables that hostile keys go into.
 // It is no MAC for anything that leaves the process.
 
-const rotate = (x: number, by: number): number => (x << by) | (x >>> (32 - by));
-
 function word(bytes: Uint8Array, at: number): number {
   return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
 }
@@ -12,15 +10,15 @@ function rounds(v: Int32Array, count: number): void {
   let [v0, v1, v2, v3] = v as unknown as [number, number, number, number];
   for (let i = 0; i < count; i++) {
     v0 = (v0 + v1) | 0;
-    v1 = rotate(v1, 5) ^ v0;
-    v0 = rotate(v0, 16);
+    v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+    v0 = (v0 << 16) | (v0 >>> 16);
     v2 = (v2 + v3) | 0;
-    v3 = rotate(v3, 8) ^ v2;
+    v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
     v0 = (v0 + v3) | 0;
-    v3 = rotate(v3, 7) ^ v0;
+    v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
     v2 = (v2 + v1) | 0;
-    v1 = rotate(v1, 13) ^ v2;
-    v2 = rotate(v2, 16);
+    v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+    v2 = (v2 << 16) | (v2 >>> 16);
   }
   v.set([v0, v1, v2, v3]);
 }

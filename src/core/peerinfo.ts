@@ -38,6 +38,9 @@ export const IV_PROTO_PUSH_UPDATE = 1 << 12;
 /** What IV_NCP=2 stands for: clients from before IV_CIPHERS. */
 const NCP2_CIPHERS = ['AES-256-GCM', 'AES-128-GCM'];
 
+const KEY = /^[A-Za-z0-9_]+$/;
+const NUMBER = /^[0-9]{1,9}$/;
+
 /** Reads the lines. Bad ones, and those over a limit, are skipped; of two with the same key the first counts. */
 export function parsePeerInfo(text: string): Map<string, string> {
   const info = new Map<string, string>();
@@ -51,8 +54,7 @@ export function parsePeerInfo(text: string): Map<string, string> {
     if (equals < 1 || equals > PEER_INFO_KEY_MAX) continue;
     const key = line.slice(0, equals);
     const value = line.slice(equals + 1);
-    if (!/^[A-Za-z0-9_]+$/.test(key) || value.length > PEER_INFO_VALUE_MAX || hasControlCharacter(value))
-      continue;
+    if (!KEY.test(key) || value.length > PEER_INFO_VALUE_MAX || hasControlCharacter(value)) continue;
     if (!info.has(key)) info.set(key, value);
   }
   return info;
@@ -62,7 +64,7 @@ export function parsePeerInfo(text: string): Map<string, string> {
 export function buildPeerInfo(entries: readonly (readonly [string, string])[]): string {
   let text = '';
   for (const [key, value] of entries) {
-    if (!/^[A-Za-z0-9_]+$/.test(key) || hasControlCharacter(value)) throw new RangeError(`peer info ${key}`);
+    if (!KEY.test(key) || hasControlCharacter(value)) throw new RangeError(`peer info ${key}`);
     text += `${key}=${value}\n`;
   }
   return text;
@@ -71,7 +73,7 @@ export function buildPeerInfo(entries: readonly (readonly [string, string])[]): 
 /** A number of the peer's, or 0. */
 function numberOf(info: ReadonlyMap<string, string>, key: string): number {
   const text = info.get(key) ?? '';
-  return /^[0-9]{1,9}$/.test(text) ? Number(text) : 0;
+  return NUMBER.test(text) ? Number(text) : 0;
 }
 
 /** The IV_PROTO bits; 0 when there are none. */

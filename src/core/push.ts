@@ -9,8 +9,12 @@ import { hasControlCharacter } from './text.ts';
 /** Longest message without its NUL and without push-continuation, for which the spare bytes are. */
 const PART_MAX = TEXT_MAX - PUSH_SPARE - 1;
 
+/** Nearly every option: no space first, then nothing but printable ASCII without a comma. */
+const PLAIN = /^[!-+\--~][ -+\--~]*$/;
+
 /** Why an option cannot be pushed, in words; undefined when it can. */
 export function pushOptionProblem(option: string): string | undefined {
+  if (option.length <= OPTION_LENGTH_MAX && PLAIN.test(option)) return undefined;
   if (option.trim() === '') return 'it is empty';
   if (option.includes(',')) return 'it contains a comma';
   if (hasControlCharacter(option)) return 'it contains a control character';

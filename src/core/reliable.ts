@@ -130,6 +130,7 @@ export function takeDue(reliable: Reliable, now: number): Outgoing | undefined {
  * recent ones again. Four is what every known receiver takes, also in a packet of acks only.
  */
 export function takeAcks(reliable: Reliable): number[] {
+  if (reliable.pendingAcks.length === 0) return reliable.recentAcks.slice(0, ACKS_PIGGYBACK_MAX);
   const acks = reliable.pendingAcks.splice(0, ACKS_PIGGYBACK_MAX);
   for (const id of reliable.recentAcks) {
     if (acks.length >= ACKS_PIGGYBACK_MAX) break;

@@ -3,9 +3,14 @@
 
 import { OPTION_LENGTH_MAX, OPTION_WORDS_MAX } from './limits.ts';
 
+/** Nearly every line: one blank between words, in which nothing has a meaning of its own. */
+const PLAIN = /^[\w./:-]+(?: [\w./:-]+)*$/;
+
 function isBlank(character: string): boolean {
   return character === ' ' || character === '\t' || character === '\r' || character === '\n';
 }
+
+const TOO_MANY = `it has more than ${OPTION_WORDS_MAX} words`;
 
 interface Word {
   readonly text: string;
@@ -19,12 +24,16 @@ interface Word {
  */
 export function tokenise(line: string): string[] | string {
   if (line.length > OPTION_LENGTH_MAX) return `it is longer than ${OPTION_LENGTH_MAX} characters`;
+  if (PLAIN.test(line)) {
+    const plain = line.split(' ');
+    return plain.length > OPTION_WORDS_MAX ? TOO_MANY : plain;
+  }
   const words: string[] = [];
   let at = 0;
   for (;;) {
     while (at < line.length && isBlank(line[at]!)) at++;
     if (at >= line.length || line[at] === '#' || line[at] === ';') return words;
-    if (words.length === OPTION_WORDS_MAX) return `it has more than ${OPTION_WORDS_MAX} words`;
+    if (words.length === OPTION_WORDS_MAX) return TOO_MANY;
     const word = readWord(line, at);
     if (typeof word === 'string') return word;
     words.push(word.text);

@@ -10,6 +10,7 @@ import {
   readU32,
   sameBytes,
   toHex,
+  utf8Length,
   writeU16,
   writeU32,
 } from '../../../src/core/bytes.ts';
@@ -67,8 +68,9 @@ describe('core/bytes', () => {
         deepEqual(encodeUtf8(text), new TextEncoder().encode(text));
       }),
     );
-    for (const text of ['', 'a', 'é', '€', '😀', '\ud800', '\udc00x', 'x\ud83d']) {
+    for (const text of ['', 'a', '\0', '\x7f', '\x80', 'é', '€', '😀', '\ud800', '\udc00x', 'x\ud83d']) {
       deepEqual(encodeUtf8(text), new TextEncoder().encode(text));
+      equal(utf8Length(text), encodeUtf8(text).length);
     }
   });
 
@@ -98,5 +100,8 @@ describe('core/bytes', () => {
     );
     fc.assert(fc.property(fc.string({ unit: 'grapheme' }), t => equal(decodeUtf8(encodeUtf8(t)), t)));
     notEqual(decodeUtf8(new Uint8Array([0xc0, 0x80])), '\0');
+    // However long, and wherever the first character is that is no ASCII.
+    for (const text of ['x'.repeat(100_000), `${'x'.repeat(4095)}é`, `é${'x'.repeat(5000)}`])
+      equal(decodeUtf8(encodeUtf8(text)), text);
   });
 });

@@ -69,6 +69,8 @@ describe('core/push', () => {
       ['route 10.0.0.0,dev tap', /comma/],
       ['echo a\nb', /control/],
       ['echo \0', /control/],
+      ['echo\n', /control/],
+      ['echo \x7f', /control/],
       ['x'.repeat(256), /255/],
       ['é'.repeat(128), /255/],
     ];
@@ -77,6 +79,8 @@ describe('core/push', () => {
       throws(() => buildPush('PUSH_REPLY', ['ping 10', option]), RangeError);
     }
     equal(pushOptionProblem('x'.repeat(255)), undefined);
+    equal(pushOptionProblem('é'.repeat(127)), undefined);
+    equal(pushOptionProblem(' route 10.0.0.0 255.0.0.0'), undefined);
     equal(pushOptionProblem('route 10.0.0.0 255.0.0.0'), undefined);
   });
 });

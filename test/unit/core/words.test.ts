@@ -45,12 +45,24 @@ describe('core/words', () => {
     wrong('"\\n"', 'backslash');
     wrong('x'.repeat(256), '255');
     wrong('x '.repeat(17), '16');
+    wrong(`${'x '.repeat(16)}x`, '16');
+    wrong('# '.concat('x'.repeat(254)), '255');
   });
 
   it('takes 16 words and 255 characters', () => {
     equal(tokenise('x '.repeat(16)).length, 16);
     deepEqual(tokenise('x'.repeat(255)), ['x'.repeat(255)]);
     equal(tokenise(`${'x '.repeat(16)}# rest`).length, 16);
+  });
+
+  it('words in quotes or not are the same words', () => {
+    const word = fc.stringMatching(/^[\w./:-]{1,8}$/);
+    fc.assert(
+      fc.property(fc.array(word, { minLength: 1, maxLength: 8 }), words => {
+        deepEqual(tokenise(words.join(' ')), words);
+        deepEqual(tokenise(`${words.join(' ')} `), words);
+      }),
+    );
   });
 
   it('any words, quoted, come back', () => {
