@@ -131,7 +131,7 @@ export function admit(
     keys,
     peerId,
     ccExit,
-    vpnIps,
+    vpnIps: vpnIps.map(formatIp),
     routes,
     state: 'connected',
     connectedAtS: deps.wallS(),
@@ -145,7 +145,7 @@ export function admit(
     peer.takesUpdates = choice.takesUpdates;
   }
   if (choice.pushNow) push(peer, now);
-  const where = vpnIps.length === 0 ? '' : `${vpnIps.map(formatIp).join(' ')}, `;
+  const where = vpnIps.length === 0 ? '' : `${peer.vpnIps.join(' ')}, `;
   const text = `${peer.name} connected from ${formatEndpoint(path.remote)}: ${where}${cipher}, ${key.tls.description()}`;
   notify(out, 'info', text, { peer: peer.name, action: 'connected' });
   return undefined;
@@ -234,7 +234,8 @@ function takeAddresses(state: ServerState, identity: Identity): Ip[] | undefined
 
 /** Whether a connected peer has the address: with duplicate_cn the second one gets another from the pool. */
 function holds(state: ServerState, ip: Ip): boolean {
-  for (const peer of state.byId.values()) if (peer.vpnIps.some(own => sameIp(own, ip))) return true;
+  const text = formatIp(ip);
+  for (const peer of state.byId.values()) if (peer.vpnIps.includes(text)) return true;
   return false;
 }
 
@@ -248,12 +249,12 @@ export function pushOptions(state: ServerState, peer: ServerPeer): string[] {
   }
   lines.push('topology subnet', `ping ${options.ping}`, `ping-restart ${options.pingRestart}`);
   for (const own of options.addresses) {
-    const ip = peer.vpnIps.find(candidate => candidate.length === own.ip.length);
+    const ip = peer.vpnIps.find(candidate => candidate.includes(':') === (own.ip.length === 16));
     if (ip === undefined) continue;
     if (own.ip.length === 16) {
-      lines.push('tun-ipv6', `ifconfig-ipv6 ${formatIp(ip)}/${own.bits} ${formatIp(own.ip)}`);
+      lines.push('tun-ipv6', `ifconfig-ipv6 ${ip}/${own.bits} ${formatIp(own.ip)}`);
     } else {
-      lines.push(`route-gateway ${formatIp(own.ip)}`, `ifconfig ${formatIp(ip)} ${netmask(own.bits)}`);
+      lines.push(`route-gateway ${formatIp(own.ip)}`, `ifconfig ${ip} ${netmask(own.bits)}`);
     }
   }
   return lines;

@@ -2,7 +2,7 @@
 // New options for a running endpoint. What is connected stays so; only peers whose own configuration changed come
 // anew, and a client whose server is no longer named.
 
-import { formatIp, ipKey, sameIp } from './address.ts';
+import { formatIp, ipKey } from './address.ts';
 import { identify, pushOptions } from './admit.ts';
 import { restart } from './attempt.ts';
 import { type ClientOptions, type ClientState, orderRemotes } from './clientstate.ts';
@@ -109,7 +109,7 @@ function reserveAddresses(state: ServerState, changed: ReadonlySet<string>, out:
   for (const { name, commonName, addresses } of options.peers) {
     if (!changed.has(commonName)) continue;
     for (const holder of state.byId.values()) {
-      const ip = addresses.find(address => holder.vpnIps.some(own => sameIp(own, address)));
+      const ip = addresses.find(address => holder.vpnIps.includes(formatIp(address)));
       if (ip === undefined || holder.commonName === commonName) continue;
       notify(out, 'warn', `${formatIp(ip)} of peer '${name}' stays with ${holder.name} until that leaves`);
     }

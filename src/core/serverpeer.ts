@@ -2,7 +2,7 @@
 // One client of a server, from its cookie to its end: what the outcomes of its session mean. Who is let in, and
 // with what, is in admit.ts.
 
-import { formatEndpoint, headersOf, type Ip, type Path, type Prefix, pathKey, samePath } from './address.ts';
+import { formatEndpoint, headersOf, type Path, type Prefix, parseIp, pathKey, samePath } from './address.ts';
 import { admit, identify } from './admit.ts';
 import { appoint, type Member } from './agenda.ts';
 import { latin1 } from './bytes.ts';
@@ -59,7 +59,8 @@ export interface ServerPeer extends Member {
   commonName: string;
   /** Of the certificate it came with, as in Identity. */
   fingerprint: string | undefined;
-  vpnIps: readonly Ip[];
+  /** As text: a typed array takes ten times that. */
+  vpnIps: readonly string[];
   routes: readonly Prefix[];
   /** Logged in as. */
   username: string | undefined;
@@ -128,7 +129,7 @@ export function openPeer(
     name: formatEndpoint(path.remote),
     commonName: '',
     fingerprint: undefined,
-    vpnIps: [],
+    vpnIps: NONE,
     routes: NONE,
     username: undefined,
     stamp: undefined,
@@ -370,7 +371,7 @@ export function closePeer(
   }
   peer.state = 'closing';
   peer.closeAt = now + CLOSE_DELAY_S * 1000;
-  for (const ip of peer.vpnIps) for (const pool of state.pools) releaseAddress(pool, ip);
+  for (const ip of peer.vpnIps) for (const pool of state.pools) releaseAddress(pool, parseIp(ip)!);
   if (peer.peerId !== undefined) {
     out.plane.push({ op: 'delPeer', peerId: peer.peerId });
     state.byId.delete(peer.peerId);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The two roles of the core behind one face, for whoever runs the loop; and what `status` says of each.
 
-import { formatEndpoint, formatIp, formatPrefix } from '../core/address.ts';
+import { formatEndpoint, formatPrefix } from '../core/address.ts';
 import { stepClient } from '../core/client.ts';
 import { type ClientOptions, type ClientState, newClient } from '../core/clientstate.ts';
 import type { CoreDeps, Effect, Event } from '../core/event.ts';
@@ -67,7 +67,7 @@ function serverPeers(
     name: peer.name,
     peer_id: peerId,
     real_address: formatEndpoint(peer.path.remote),
-    vpn_addresses: peer.vpnIps.map(formatIp),
+    vpn_addresses: peer.vpnIps,
     routes: peer.routes.map(formatPrefix),
     connected_since: peer.connectedAtS,
     cipher: peer.keys?.cipher ?? '',

@@ -221,7 +221,7 @@ class ServerArena extends Arena<ServerBench> {
       ok(all.has(peer), 'a connected peer that nobody finds');
       ok(peer.peerId === peerId && peer.state === 'connected' && peer.keys !== undefined);
     }
-    const addresses = [...byId.values()].flatMap(peer => peer.vpnIps.map(String));
+    const addresses = [...byId.values()].flatMap(peer => peer.vpnIps);
     equal(new Set(addresses).size, addresses.length);
     equal(this.bench.state.pools[0]?.used.size ?? 0, addresses.length);
     ok(this.bench.state.logins.size <= AUTH_WAITING_MAX);

@@ -143,7 +143,7 @@ describe('core/admit: who', () => {
     say(bench, join(bench), 'EXIT');
     join(bench, { commonName: 'carol', path: pathOf(3) });
     join(bench, { path: pathOf(4) });
-    equal(formatIp([...bench.state.byId.values()].at(-1)!.vpnIps[0]!), '10.8.0.3');
+    equal([...bench.state.byId.values()].at(-1)!.vpnIps[0]!, '10.8.0.3');
   });
 
   it('duplicate_cn: the second of a configured peer gets an address from the pool', () => {
