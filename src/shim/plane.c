@@ -9,8 +9,6 @@
 
 #define SOCKET_BUFFER (512 * 1024)
 
-extern const size_t send_batch_size;
-
 int64_t plane_locked(struct shim_call *call, plane_command run)
 {
 	struct plane *plane = call->object;
@@ -34,7 +32,7 @@ static void free_plane(struct plane *plane)
 		stream_free(socket->stream);
 		free(socket);
 	}
-	plane_forget_events(plane);
+	free(plane->events);
 	if (plane->event_fd >= 0)
 		close(plane->event_fd);
 	plane_free_sides(plane);
@@ -76,14 +74,13 @@ static int64_t open_plane(struct shim_call *call)
 	plane->run_size_max = UINT16_MAX;
 	plane->rx_slots = 4;
 	plane->events_size = EVENTS_AREA;
-	plane->notices_end = &plane->notices;
 	plane->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	plane->rx_area = malloc(RX_AREA);
 	plane->out_area = malloc(OUT_AREA);
 	plane->tun_area = malloc(TUN_READ_MAX);
 	plane->events = malloc(plane->events_size);
 	plane->flows = flows_new();
-	plane->batch = calloc(1, send_batch_size);
+	plane->batch = send_batch_new();
 	plane_init_sides(plane);
 	pthread_mutex_init(&plane->events_lock, NULL);
 	if (plane->event_fd < 0 || !plane->rx_area || !plane->out_area || !plane->tun_area || !plane->events ||

@@ -29,6 +29,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #include "crypto.h"
@@ -118,6 +119,12 @@ static inline uint32_t load32(const uint8_t *at)
 	return (uint32_t)load16(at) << 16 | load16(at + 2);
 }
 
+/* Whether an address is unspecified. */
+static inline bool plane_is_none(const uint8_t *ip, size_t length)
+{
+	return memcmp(ip, (const uint8_t[16]){ 0 }, length) == 0;
+}
+
 static inline void store16(uint8_t *at, uint16_t value)
 {
 	at[0] = value >> 8;
@@ -186,8 +193,8 @@ struct peer {
 	uint32_t peer_id, serial, tx_id;
 	bool is_v1;
 	struct plane_path path;
+	/* Zeros: it has none. */
 	uint8_t vpn4[4], vpn6[16];
-	bool has_vpn4, has_vpn6;
 	uint32_t interval_s, timeout_s;
 	int64_t last_sent_ms, last_alive_ms;
 	struct data_key *primary, *secondary;
@@ -196,12 +203,11 @@ struct peer {
 	uint32_t path_bucket;
 };
 
-/* A VPN address (`is_host`) or a network behind a peer; of equal ones the newest counts. */
+/* The VPN address of a peer or a network behind it; of equal ones the newest counts. */
 struct route {
 	struct route *next;
 	struct peer *peer;
 	uint8_t family, bits;
-	bool is_host;
 	uint8_t ip[16];
 };
 
@@ -221,6 +227,8 @@ struct run {
 	size_t at, length;
 	uint16_t size, count;
 	bool is_closed;
+	/* What sending it has taught: not to be cut by the kernel, perhaps for its size, not from our own address. */
+	bool is_apart, is_too_large, is_sourceless;
 };
 
 /* Whoever comes first has it first: a thread that takes its turns without a pause keeps nobody out. */
@@ -264,7 +272,8 @@ struct plane {
 	uint32_t peer_count;
 	struct peer *by_id[BUCKETS], *by_path[BUCKETS];
 	struct route *routes[BUCKETS];
-	uint32_t in_use4[33], in_use6[129];
+	/* Routes there are of each length; the last are peers' own addresses. */
+	uint32_t in_use4[34], in_use6[130];
 	int64_t deadline_ms;
 	struct plane_socket *sockets;
 	/* Of tx. */
@@ -283,7 +292,6 @@ struct plane {
 	pthread_mutex_t events_lock;
 	uint8_t *events;
 	size_t events_used, events_size;
-	struct notice *notices, **notices_end;
 	int event_fd;
 
 	atomic_bool is_ending;
@@ -294,7 +302,8 @@ struct peer *plane_find(struct plane *plane, uint32_t peer_id);
 struct peer *plane_find_by_path(struct plane *plane, const struct plane_path *path);
 /* Of `length` 4 or 16 bytes. */
 struct peer *plane_route(struct plane *plane, const uint8_t *ip, int length);
-int plane_add_peer(struct plane *plane, struct peer *peer, const uint8_t *routes, size_t length);
+int plane_add_peer(struct plane *plane, struct peer *peer, const uint8_t *vpn4, const uint8_t *vpn6, const uint8_t *routes,
+		   size_t length);
 /* Takes the peer out and frees it, keys wiped; tells nobody. */
 void plane_remove_peer(struct plane *plane, struct peer *peer);
 /* NULL: unchanged; an unspecified address takes one away. */
@@ -349,13 +358,12 @@ void plane_retire(struct plane *plane);
 void plane_wake(struct plane *plane, const struct peer *peer);
 void plane_delete(struct plane *plane, struct peer *peer, enum plane_del_reason reason);
 
-/* plane_events.c. `is_notice`: kept until there is room. Type 0 only moves what waited. */
+/* plane_events.c. `is_notice`: there is always room. */
 void plane_tell(struct plane *plane, enum plane_event type, const void *head, size_t head_length, const void *body,
 		size_t length, bool is_notice);
-/* False: a notice would have to wait. What a peer can cause at will must not be told then, nor done. */
+/* False: there is much to be heard. What a peer can cause at will must not be told then, nor done. */
 bool plane_can_tell(struct plane *plane);
 int64_t plane_take(struct shim_call *call);
-void plane_forget_events(struct plane *plane);
 
 /* plane_segment.c: pure. */
 uint64_t checksum_add(uint64_t sum, const uint8_t *bytes, size_t length);
@@ -399,6 +407,7 @@ void flows_flush(struct flows *flows, flows_write write, void *context);
 void flows_join(struct flows *flows, bool tcp, bool udp);
 
 /* plane_send.c */
+struct batch *send_batch_new(void);
 /* Room for one datagram of `length` bytes to `path`, or NULL: it is dropped and counted. */
 uint8_t *send_reserve(struct plane *plane, const struct plane_path *path, size_t length);
 /* The reserved room is filled. */

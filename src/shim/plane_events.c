@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queue of events for JavaScript. Notices are never lost: what finds no room waits for it. */
+/* The queue of events for JavaScript. Notices are never lost: for them it grows, and there are only so many for each peer. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/eventfd.h>
 
 #include "plane.h"
 
 #define EVENT_HEADER 4
-
-struct notice {
-	struct notice *next;
-	size_t length;
-	uint8_t bytes[];
-};
 
 static size_t padded(size_t length)
 {
@@ -26,45 +20,25 @@ static void write_event(uint8_t *at, enum plane_event type, const void *head, si
 	memset(at, 0, padded(total));
 	at[0] = type;
 	memcpy(at + 2, &total, sizeof(total));
-	if (head_length)
-		memcpy(at + EVENT_HEADER, head, head_length);
+	memcpy(at + EVENT_HEADER, head, head_length);
 	if (length)
 		memcpy(at + EVENT_HEADER + head_length, body, length);
 }
 
-/* Room for `size` bytes, leaving `reserve`; NULL: none. Without a thread the queue grows. */
-static uint8_t *room_for(struct plane *plane, size_t size, size_t reserve)
+static bool has_room(struct plane *plane, size_t size, bool is_notice)
 {
-	if (!plane->is_threaded && plane->events_used + size > plane->events_size) {
-		size_t bigger = (plane->events_used + size) * 2;
-		uint8_t *events = realloc(plane->events, bigger);
+	uint8_t *events;
 
-		if (!events)
-			return NULL;
-		plane->events = events;
-		plane->events_size = bigger;
-	}
-	if (plane->events_used + size + (plane->is_threaded ? reserve : 0) > plane->events_size)
-		return NULL;
-	plane->events_used += size;
-	return plane->events + plane->events_used - size;
-}
-
-static void move_notices(struct plane *plane)
-{
-	struct notice *notice;
-	uint8_t *room;
-
-	while ((notice = plane->notices)) {
-		room = room_for(plane, notice->length, 0);
-		if (!room)
-			return;
-		memcpy(room, notice->bytes, notice->length);
-		plane->notices = notice->next;
-		if (!plane->notices)
-			plane->notices_end = &plane->notices;
-		free(notice);
-	}
+	if (!is_notice)
+		return plane->events_used + size + EVENTS_RESERVE <= EVENTS_AREA;
+	if (plane->events_used + size <= plane->events_size)
+		return true;
+	events = realloc(plane->events, 2 * (plane->events_used + size));
+	if (!events)
+		return false;
+	plane->events = events;
+	plane->events_size = 2 * (plane->events_used + size);
+	return true;
 }
 
 bool plane_can_tell(struct plane *plane)
@@ -72,7 +46,7 @@ bool plane_can_tell(struct plane *plane)
 	bool can;
 
 	pthread_mutex_lock(&plane->events_lock);
-	can = !plane->is_threaded || (!plane->notices && plane->events_used + EVENTS_RESERVE / 2 <= plane->events_size);
+	can = plane->events_used + EVENTS_RESERVE / 2 <= EVENTS_AREA;
 	pthread_mutex_unlock(&plane->events_lock);
 	return can;
 }
@@ -81,40 +55,21 @@ void plane_tell(struct plane *plane, enum plane_event type, const void *head, si
 		size_t length, bool is_notice)
 {
 	size_t size = padded(head_length + length);
-	struct notice *notice;
-	uint64_t one = 1;
-	ssize_t ignored;
-	uint8_t *room;
-	bool wakes;
+	bool is_told;
 
-	/* An event's length has 16 bits. */
-	if (head_length + length > UINT16_MAX) {
-		plane_drop(&plane->rx, DROP_CONTROL);
-		return;
-	}
 	pthread_mutex_lock(&plane->events_lock);
-	move_notices(plane);
-	if (type) {
-		room = plane->notices ? NULL : room_for(plane, size, is_notice ? 0 : EVENTS_RESERVE);
-		if (room) {
-			write_event(room, type, head, head_length, body, length);
-		} else if (!is_notice) {
-			plane_drop(&plane->rx, DROP_CONTROL);
-		} else if ((notice = malloc(sizeof(*notice) + size))) {
-			notice->next = NULL;
-			notice->length = size;
-			write_event(notice->bytes, type, head, head_length, body, length);
-			*plane->notices_end = notice;
-			plane->notices_end = &notice->next;
-		}
+	/* An event's length has 16 bits. */
+	is_told = head_length + length <= UINT16_MAX && has_room(plane, size, is_notice);
+	if (is_told) {
+		write_event(plane->events + plane->events_used, type, head, head_length, body, length);
+		plane->events_used += size;
+	} else {
+		plane_drop(&plane->rx, DROP_CONTROL);
 	}
-	wakes = plane->events_used;
 	pthread_mutex_unlock(&plane->events_lock);
 	/* Who wakes wants the lock. */
-	if (wakes) {
-		ignored = write(plane->event_fd, &one, sizeof(one));
-		(void)ignored;
-	}
+	if (is_told)
+		eventfd_write(plane->event_fd, 1);
 }
 
 /* Whole events into the buffer; how many bytes. */
@@ -122,15 +77,13 @@ int64_t plane_take(struct shim_call *call)
 {
 	struct plane *plane = call->object;
 	size_t room = call->in[1].bytes.length, at = 0;
-	uint64_t ignored;
+	eventfd_t ignored;
+	uint16_t length;
 
 	pthread_mutex_lock(&plane->events_lock);
 	/* One reading takes all that was written. */
-	if (read(plane->event_fd, &ignored, sizeof(ignored)) < 0)
-		at += 0;
+	eventfd_read(plane->event_fd, &ignored);
 	while (at < plane->events_used) {
-		uint16_t length;
-
 		memcpy(&length, plane->events + at + 2, sizeof(length));
 		if (at + padded(length) > room)
 			break;
@@ -139,23 +92,8 @@ int64_t plane_take(struct shim_call *call)
 	memcpy(call->in[1].bytes.data, plane->events, at);
 	plane->events_used -= at;
 	memmove(plane->events, plane->events + at, plane->events_used);
-	move_notices(plane);
-	if (plane->events_used) {
-		ignored = 1;
-		if (write(plane->event_fd, &ignored, sizeof(ignored)) < 0)
-			at += 0;
-	}
+	if (plane->events_used)
+		eventfd_write(plane->event_fd, 1);
 	pthread_mutex_unlock(&plane->events_lock);
 	return at;
-}
-
-void plane_forget_events(struct plane *plane)
-{
-	struct notice *notice;
-
-	while ((notice = plane->notices)) {
-		plane->notices = notice->next;
-		free(notice);
-	}
-	free(plane->events);
 }

@@ -350,8 +350,6 @@ static void *run(void *argument)
 			plane_retire(plane);
 			plane_unlock(plane);
 		}
-		/* Notices that found no room before. */
-		plane_tell(plane, 0, NULL, 0, NULL, 0, false);
 	}
 	return NULL;
 }

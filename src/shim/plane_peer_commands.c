@@ -29,17 +29,11 @@ static int64_t do_new_peer(struct plane *plane, struct shim_call *call)
 	peer->interval_s = in[8].number;
 	peer->timeout_s = in[9].number;
 	peer->last_sent_ms = peer->last_alive_ms = plane->rx.now;
-	peer->has_vpn4 = vpn4;
-	peer->has_vpn6 = vpn6;
-	if (vpn4)
-		memcpy(peer->vpn4, vpn4, 4);
-	if (vpn6)
-		memcpy(peer->vpn6, vpn6, 16);
 	/* A point-to-point plane has one peer: a new one takes the place of the old. */
 	if (plane_read_path(&peer->path, in + 4)) {
 		if (replaced)
 			plane_remove_peer(plane, replaced);
-		status = plane_add_peer(plane, peer, in[7].bytes.data, in[7].bytes.data ? in[7].bytes.length : 0);
+		status = plane_add_peer(plane, peer, vpn4, vpn6, in[7].bytes.data, in[7].bytes.data ? in[7].bytes.length : 0);
 	}
 	if (status < 0) {
 		free(peer);
@@ -189,8 +183,8 @@ static void show_peer(struct shown_peer *shown, const struct peer *peer)
 	shown->peer_id = peer->peer_id;
 	shown->interval_s = peer->interval_s;
 	shown->timeout_s = peer->timeout_s;
-	shown->has_vpn4 = peer->has_vpn4;
-	shown->has_vpn6 = peer->has_vpn6;
+	shown->has_vpn4 = !plane_is_none(peer->vpn4, 4);
+	shown->has_vpn6 = !plane_is_none(peer->vpn6, 16);
 	shown->path = peer->path;
 	memcpy(shown->vpn4, peer->vpn4, 4);
 	memcpy(shown->vpn6, peer->vpn6, 16);

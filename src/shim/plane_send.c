@@ -5,6 +5,7 @@
  * it is until it has, and TUN is not read meanwhile.
  */
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -26,7 +27,10 @@ struct batch {
 	int count;
 };
 
-const size_t send_batch_size = sizeof(struct batch);
+struct batch *send_batch_new(void)
+{
+	return calloc(1, sizeof(struct batch));
+}
 
 struct plane_socket *plane_socket_find(struct plane *plane, int number)
 {
@@ -124,7 +128,7 @@ static void add_source(struct msghdr *message, const struct plane_path *path, in
 }
 
 static void add_message(struct batch *batch, const struct plane_socket *socket, struct run *run, uint8_t *bytes,
-			size_t length, bool is_cut, bool has_source)
+			size_t length)
 {
 	const uint8_t *block = run->path.block;
 	uint32_t scope = (uint32_t)block[4] << 24 | block[5] << 16 | block[6] << 8 | block[7];
@@ -137,128 +141,90 @@ static void add_message(struct batch *batch, const struct plane_socket *socket, 
 	*message = (struct msghdr){ .msg_name = &batch->to[i], .msg_iov = &batch->parts[i], .msg_iovlen = 1,
 				    .msg_control = &batch->control[i] };
 	message->msg_namelen = address_load(&batch->to[i], socket->family, block + 8, block[0], block[2] << 8 | block[3], scope);
-	if (is_cut)
+	if (length > run->size)
 		add_control(message, IPPROTO_UDP, UDP_SEGMENT, &run->size, sizeof(run->size));
-	if (has_source && block[1])
+	if (block[1] && !run->is_sourceless)
 		add_source(message, &run->path, socket->family, scope);
 	if (message->msg_controllen == 0)
 		message->msg_control = NULL;
 }
 
-/*
- * One datagram after the other, for kernels, paths and moments that take no runs; false: the socket is full.
- * `has_source` becomes false when our own address is gone.
- */
-static bool send_apart(struct plane *plane, struct plane_socket *socket, struct run *run, bool *has_source)
-{
-	struct batch *batch = plane->batch;
-
-	while (run->length > 0) {
-		size_t part = run->length < run->size ? run->length : run->size;
-
-		batch->count = 0;
-		add_message(batch, socket, run, plane->out_area + run->at, part, false, *has_source);
-		if (sendmsg(socket->fd, &batch->messages[0].msg_hdr, MSG_NOSIGNAL) < 0) {
-			if (errno == EAGAIN)
-				return false;
-			/* Our own address went away: any other is better than silence. */
-			if (*has_source && (errno == EINVAL || errno == EADDRNOTAVAIL) && run->path.block[1]) {
-				*has_source = false;
-				continue;
-			}
-			plane_drop(&plane->tx, DROP_SEND);
-		}
-		run->at += part;
-		run->length -= part;
-	}
-	return true;
-}
-
-/* What a failed message tells about the run; false: the socket is full. */
-static bool on_failure(struct plane *plane, struct plane_socket *socket, struct run *run, int error)
-{
-	bool has_source = true, is_too_large, is_done;
-	uint16_t size;
-
-	if (error == EAGAIN)
-		return false;
-	/* Egress devices without checksums (kernels before 6.11) and kernels without UDP_SEGMENT. */
-	if (run->count > 1 && (error == EIO || error == EOPNOTSUPP || error == ENOPROTOOPT))
-		plane->active &= ~FEATURE_TX_GSO;
-	if (error == ENOBUFS || error == ENOMEM) {
-		plane->tx.drops[DROP_SEND] += run->count;
-		run->length = 0;
-		return true;
-	}
-	/* EINVAL, EMSGSIZE: segments above the path MTU, which the kernel fragments only one by one. */
-	is_too_large = run->count > 1 && (error == EINVAL || error == EMSGSIZE);
-	size = run->size;
-	is_done = send_apart(plane, socket, run, &has_source);
-	if (is_too_large && has_source && size <= plane->run_size_max)
-		plane->run_size_max = size - 1;
-	return is_done;
-}
-
-/* Messages of runs `first`... that go to the same UDP socket; how many runs they are. */
-static int collect(struct plane *plane, struct plane_socket *socket, int first)
-{
-	struct batch *batch = plane->batch;
-	bool cuts = plane->active & FEATURE_TX_GSO;
-	int next = first;
-
-	batch->count = 0;
-	for (; next < plane->run_count; next++) {
-		struct run *run = &plane->runs[next];
-
-		if (run->path.socket != socket->number || run->path.tcp)
-			break;
-		if (cuts && run->size <= plane->run_size_max) {
-			if (batch->count == MESSAGES)
-				break;
-			add_message(batch, socket, run, plane->out_area + run->at, run->length, run->count > 1, true);
-			continue;
-		}
-		if (batch->count + run->count > MESSAGES)
-			break;
-		for (size_t at = 0; at < run->length; at += run->size)
-			add_message(batch, socket, run, plane->out_area + run->at + at,
-				    run->length - at < run->size ? run->length - at : run->size, false, true);
-	}
-	return next - first;
-}
-
-/* A message has gone. */
 static void account(struct run *run, size_t length)
 {
 	run->at += length;
 	run->length -= length;
 }
 
-/* Sends what goes to one UDP socket from run `first` on; how many runs are done, negative: it is full. */
-static int send_runs(struct plane *plane, struct plane_socket *socket, int first)
+/* What a failed message tells of its run; false: the socket is full. */
+static bool recover(struct plane *plane, struct run *run, size_t length, int error)
+{
+	bool was_cut = length > run->size;
+
+	if (error == EAGAIN || error == EINTR)
+		return error == EINTR;
+	/* Egress devices without checksums (kernels before 6.11) and kernels without UDP_SEGMENT. */
+	if (was_cut && (error == EIO || error == EOPNOTSUPP || error == ENOPROTOOPT))
+		plane->active &= ~FEATURE_TX_GSO;
+	if (was_cut && error != ENOBUFS && error != ENOMEM) {
+		run->is_apart = true;
+		/* Perhaps: segments above the path MTU, which the kernel fragments only one by one. */
+		run->is_too_large = error == EINVAL || error == EMSGSIZE;
+		return true;
+	}
+	/* Our own address went away: any other is better than silence. */
+	if (!was_cut && !run->is_sourceless && run->path.block[1] && (error == EINVAL || error == EADDRNOTAVAIL)) {
+		run->is_sourceless = true;
+		return true;
+	}
+	plane->tx.drops[DROP_SEND] += (length + run->size - 1) / run->size;
+	account(run, length);
+	return true;
+}
+
+static void on_sent(struct plane *plane, struct run *run, size_t length)
+{
+	if (run->is_too_large && !run->is_sourceless && run->size <= plane->run_size_max)
+		plane->run_size_max = run->size - 1;
+	account(run, length);
+}
+
+/* What goes to the UDP socket of run `first`, as many messages as there may be; how many. */
+static int collect(struct plane *plane, struct plane_socket *socket, int first)
 {
 	struct batch *batch = plane->batch;
-	int runs = collect(plane, socket, first), sent;
 
-	for (int done = 0; done < batch->count;) {
-		sent = sendmmsg(socket->fd, batch->messages + done, batch->count - done, MSG_NOSIGNAL);
-		if (sent > 0) {
-			for (int i = done; i < done + sent; i++)
-				account(batch->runs[i], batch->parts[i].iov_len);
-			done += sent;
-			continue;
+	batch->count = 0;
+	for (int next = first; next < plane->run_count; next++) {
+		struct run *run = &plane->runs[next];
+		bool is_cut = plane->active & FEATURE_TX_GSO && run->size <= plane->run_size_max && !run->is_apart;
+		size_t most = is_cut ? run->length : run->size, part;
+
+		if (run->path.socket != socket->number || run->path.tcp)
+			break;
+		for (size_t at = 0; at < run->length; at += part) {
+			if (batch->count == MESSAGES)
+				return MESSAGES;
+			part = run->length - at < most ? run->length - at : most;
+			add_message(batch, socket, run, plane->out_area + run->at + at, part);
 		}
-		if (errno == EINTR)
-			continue;
-		/* Uses the batch: what was collected is collected again from the runs that are left. */
-		if (!on_failure(plane, socket, batch->runs[done], errno))
-			return -1;
-		break;
 	}
-	for (int i = 0; i < runs; i++)
-		if (plane->runs[first + i].length > 0)
-			return i;
-	return runs;
+	return batch->count;
+}
+
+/* False: the socket is full. */
+static bool send_datagrams(struct plane *plane, struct plane_socket *socket, int first)
+{
+	struct batch *batch = plane->batch;
+	int count, sent;
+
+	while ((count = collect(plane, socket, first)) > 0) {
+		sent = sendmmsg(socket->fd, batch->messages, count, MSG_NOSIGNAL);
+		if (sent < 0 && !recover(plane, batch->runs[0], batch->parts[0].iov_len, errno))
+			return false;
+		for (int i = 0; i < sent; i++)
+			on_sent(plane, batch->runs[i], batch->parts[i].iov_len);
+	}
+	return true;
 }
 
 static void emit(struct plane *plane, struct run *run)
@@ -276,30 +242,24 @@ static void emit(struct plane *plane, struct run *run)
 
 void send_flush(struct plane *plane)
 {
-	int first = 0, done;
+	int first = 0;
 
 	plane->is_blocked = false;
-	while (first < plane->run_count) {
+	for (; first < plane->run_count; first++) {
 		struct run *run = &plane->runs[first];
 		struct plane_socket *socket = plane_socket_find(plane, run->path.socket);
 
 		if (!plane->is_threaded) {
 			emit(plane, run);
 		} else if (run->length == 0 || !socket || (run->path.tcp && !socket->stream)) {
-			/* Gone: lost, as on a wire. */
+			/* Sent already, or gone: lost, as on a wire. */
 		} else if (run->path.tcp) {
 			stream_write(plane, socket, plane->out_area + run->at, run->length, true);
-		} else {
-			done = send_runs(plane, socket, first);
-			if (done < 0) {
-				plane->is_blocked = socket->is_blocked = true;
-				plane_watch(plane, socket, false);
-				break;
-			}
-			first += done;
-			continue;
+		} else if (!send_datagrams(plane, socket, first)) {
+			plane->is_blocked = socket->is_blocked = true;
+			plane_watch(plane, socket, false);
+			break;
 		}
-		first++;
 	}
 	plane->run_count -= first;
 	memmove(plane->runs, plane->runs + first, plane->run_count * sizeof(*plane->runs));

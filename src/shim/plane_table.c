@@ -87,32 +87,37 @@ static void mask(uint8_t *out, const uint8_t *ip, int length, int bits)
 	}
 }
 
-static struct route *find_route(struct plane *plane, const uint8_t *ip, int length, int bits, bool is_host)
+static struct route *find_route(struct plane *plane, const uint8_t *ip, int length, int bits)
 {
 	struct route *route = plane->routes[bucket_of_route(ip, length, bits)];
 
-	while (route && !(route->family == length && route->bits == bits && route->is_host == is_host &&
-			  memcmp(route->ip, ip, length) == 0))
+	while (route && !(route->family == length && route->bits == bits && memcmp(route->ip, ip, length) == 0))
 		route = route->next;
 	return route;
+}
+
+/* The bits of a peer's own address: it comes before any network, also one of all bits. */
+static int own_bits(int length)
+{
+	return length * 8 + 1;
 }
 
 struct peer *plane_route(struct plane *plane, const uint8_t *ip, int length)
 {
 	const uint32_t *in_use = length == 4 ? plane->in_use4 : plane->in_use6;
-	struct route *route = find_route(plane, ip, length, length * 8, true);
+	struct route *route = NULL;
 	uint8_t masked[16];
 
-	for (int bits = length * 8; !route && bits >= 0; bits--) {
+	for (int bits = own_bits(length); !route && bits >= 0; bits--) {
 		if (!in_use[bits])
 			continue;
 		mask(masked, ip, length, bits);
-		route = find_route(plane, masked, length, bits, false);
+		route = find_route(plane, masked, length, bits);
 	}
 	return route ? route->peer : NULL;
 }
 
-static int add_route(struct plane *plane, struct peer *peer, const uint8_t *ip, int length, int bits, bool is_host)
+static int add_route(struct plane *plane, struct peer *peer, const uint8_t *ip, int length, int bits)
 {
 	struct route *route = calloc(1, sizeof(*route)), **bucket;
 
@@ -122,92 +127,79 @@ static int add_route(struct plane *plane, struct peer *peer, const uint8_t *ip, 
 	route->peer = peer;
 	route->family = length;
 	route->bits = bits;
-	route->is_host = is_host;
 	bucket = &plane->routes[bucket_of_route(route->ip, length, bits)];
 	route->next = *bucket;
 	*bucket = route;
-	if (!is_host)
-		(length == 4 ? plane->in_use4 : plane->in_use6)[bits]++;
+	(length == 4 ? plane->in_use4 : plane->in_use6)[bits]++;
 	return 0;
 }
 
-/* Every route of a peer, or only its hosts or networks. */
-static void remove_routes(struct plane *plane, struct peer *peer, bool hosts, bool networks)
+/* The addresses of a peer, or the networks behind it. */
+static void remove_routes(struct plane *plane, struct peer *peer, bool own)
 {
 	for (int i = 0; i < BUCKETS; i++) {
 		for (struct route **at = &plane->routes[i], *route; (route = *at);) {
-			if (route->peer != peer || !(route->is_host ? hosts : networks)) {
+			if (route->peer != peer || (route->bits == own_bits(route->family)) != own) {
 				at = &route->next;
 				continue;
 			}
-			if (!route->is_host)
-				(route->family == 4 ? plane->in_use4 : plane->in_use6)[route->bits]--;
+			(route->family == 4 ? plane->in_use4 : plane->in_use6)[route->bits]--;
 			*at = route->next;
 			free(route);
 		}
 	}
 }
 
-static bool is_unspecified(const uint8_t *ip, int length)
+static int set_address(struct plane *plane, struct peer *peer, const uint8_t *ip, int length)
 {
-	for (int i = 0; i < length; i++)
-		if (ip[i])
-			return false;
-	return true;
+	return plane_is_none(ip, length) ? 0 : add_route(plane, peer, ip, length, own_bits(length));
 }
 
 static bool is_taken(struct plane *plane, const struct peer *peer, const uint8_t *ip, int length)
 {
-	struct route *route = ip ? find_route(plane, ip, length, length * 8, true) : NULL;
+	struct route *route = ip ? find_route(plane, ip, length, own_bits(length)) : NULL;
 
 	return route && route->peer != peer;
 }
 
 int plane_set_addresses(struct plane *plane, struct peer *peer, const uint8_t *vpn4, const uint8_t *vpn6)
 {
-	bool has4 = vpn4 ? !is_unspecified(vpn4, 4) : peer->has_vpn4;
-	bool has6 = vpn6 ? !is_unspecified(vpn6, 16) : peer->has_vpn6;
-	int status = 0;
+	int status;
 
 	if (is_taken(plane, peer, vpn4, 4) || is_taken(plane, peer, vpn6, 16))
 		return -EADDRINUSE;
 	/* A peer among many always has an address. */
-	if (plane->is_mp && !has4 && !has6)
+	if (plane->is_mp && plane_is_none(vpn4 ? vpn4 : peer->vpn4, 4) && plane_is_none(vpn6 ? vpn6 : peer->vpn6, 16))
 		return -EINVAL;
-	remove_routes(plane, peer, true, false);
+	remove_routes(plane, peer, true);
 	if (vpn4)
 		memcpy(peer->vpn4, vpn4, 4);
 	if (vpn6)
 		memcpy(peer->vpn6, vpn6, 16);
-	peer->has_vpn4 = has4;
-	peer->has_vpn6 = has6;
-	if (has4)
-		status = add_route(plane, peer, peer->vpn4, 4, 32, true);
-	if (has6 && status == 0)
-		status = add_route(plane, peer, peer->vpn6, 16, 128, true);
-	return status;
+	status = set_address(plane, peer, peer->vpn4, 4);
+	return status < 0 ? status : set_address(plane, peer, peer->vpn6, 16);
 }
 
 int plane_set_routes(struct plane *plane, struct peer *peer, const uint8_t *routes, size_t length)
 {
 	int status = 0;
 
-	remove_routes(plane, peer, false, true);
+	remove_routes(plane, peer, false);
 	for (size_t at = 0; at + ROUTE_LENGTH <= length && status == 0; at += ROUTE_LENGTH) {
 		int family = routes[at], bits = routes[at + 1];
 
 		if ((family != 4 && family != 16) || bits > family * 8)
 			return -EINVAL;
-		status = add_route(plane, peer, routes + at + 2, family, bits, false);
+		status = add_route(plane, peer, routes + at + 2, family, bits);
 	}
 	return status;
 }
 
 /* ---- peers */
 
-int plane_add_peer(struct plane *plane, struct peer *peer, const uint8_t *routes, size_t length)
+int plane_add_peer(struct plane *plane, struct peer *peer, const uint8_t *vpn4, const uint8_t *vpn6, const uint8_t *routes,
+		   size_t length)
 {
-	const uint8_t *vpn4 = peer->has_vpn4 ? peer->vpn4 : NULL, *vpn6 = peer->has_vpn6 ? peer->vpn6 : NULL;
 	struct peer **end = &plane->peers;
 	int status;
 
@@ -215,12 +207,12 @@ int plane_add_peer(struct plane *plane, struct peer *peer, const uint8_t *routes
 		return -EEXIST;
 	if (plane->is_mp && plane->peer_count >= plane->peers_max)
 		return -ENOSPC;
-	peer->has_vpn4 = peer->has_vpn6 = false;
 	status = plane_set_addresses(plane, peer, vpn4, vpn6);
 	if (status == 0)
 		status = plane_set_routes(plane, peer, routes, length);
 	if (status < 0) {
-		remove_routes(plane, peer, true, true);
+		remove_routes(plane, peer, true);
+		remove_routes(plane, peer, false);
 		return status;
 	}
 	/* In the order they came, as status and keepalive go through them. */
@@ -248,7 +240,8 @@ void plane_remove_peer(struct plane *plane, struct peer *peer)
 	if (*at)
 		*at = peer->next_by_id;
 	unplace(plane, peer);
-	remove_routes(plane, peer, true, true);
+	remove_routes(plane, peer, true);
+	remove_routes(plane, peer, false);
 	key_free(peer->primary);
 	key_free(peer->secondary);
 	plane->peer_count--;
