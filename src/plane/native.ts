@@ -83,6 +83,8 @@ interface EngineKey {
 }
 
 export interface NativeSink extends PlaneSink {
+  /** Only without a thread: a packet or super-packet behind its virtio header. */
+  deliver(frame: Uint8Array): void;
   /** A packet that is no data packet, from a socket that the plane reads; borrowed until return. */
   control(path: Path, packet: Uint8Array): void;
   /** A connection ended; `errno` 0: by the other side. */

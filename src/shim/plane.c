@@ -79,7 +79,7 @@ static int64_t open_plane(struct shim_call *call)
 	plane->out_area = malloc(OUT_AREA);
 	plane->tun_area = malloc(TUN_READ_MAX);
 	plane->events = malloc(plane->events_size);
-	plane->flows = flows_new();
+	plane->flows = flows_new(plane_write_frame, plane);
 	plane->batch = send_batch_new();
 	plane_init_sides(plane);
 	pthread_mutex_init(&plane->events_lock, NULL);
@@ -201,6 +201,12 @@ static COMMAND(remove_socket)
 
 /* ---- without a thread */
 
+static void flush_frames(struct plane *plane)
+{
+	flows_flush(plane->flows);
+	plane->rx_used = 0;
+}
+
 /* plane, path, datagram, now */
 static int64_t do_take_datagram(struct plane *plane, struct shim_call *call)
 {
@@ -212,11 +218,10 @@ static int64_t do_take_datagram(struct plane *plane, struct shim_call *call)
 	plane_set_now(plane, in[3].number);
 	/* Decrypted in place: not in JavaScript's bytes. What is joined lies there until the next tick. */
 	if (plane->rx_used + in[2].bytes.length > RX_AREA)
-		plane_flush_frames(plane);
+		flush_frames(plane);
 	memcpy(plane->rx_area + plane->rx_used, in[2].bytes.data, in[2].bytes.length);
 	plane_receive(plane, &path, plane->rx_area + plane->rx_used, in[2].bytes.length);
-	if (plane->wanted & FEATURE_TUN_GRO)
-		plane->rx_used += in[2].bytes.length;
+	plane->rx_used += in[2].bytes.length;
 	return 0;
 }
 static COMMAND(take_datagram)
@@ -239,7 +244,7 @@ static int64_t do_step(struct plane *plane, struct shim_call *call)
 {
 	if (plane->is_threaded)
 		return -EINVAL;
-	plane_flush_frames(plane);
+	flush_frames(plane);
 	plane_set_now(plane, call->in[1].number);
 	plane_tick(plane);
 	return 0;

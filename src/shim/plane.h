@@ -100,7 +100,7 @@ enum plane_event {
 	EVENT_STREAM_END,  /* socket(4) errno(4) */
 	EVENT_BROKEN,      /* errno(4) */
 	EVENT_SEND,        /* without a thread: path, datagram */
-	EVENT_DELIVER,     /* without a thread: packet */
+	EVENT_DELIVER,     /* without a thread: virtio header, packet */
 };
 
 /* Features of the fast path; bits of `wanted` and `active`. */
@@ -396,13 +396,13 @@ bool segments_begin(struct segments *segments, uint8_t *frame, size_t length, in
 uint8_t *segments_next(struct segments *segments, size_t *length);
 
 /* plane_coalesce.c: packets stay where they are until the flush. */
-struct flows *flows_new(void);
-void flows_free(struct flows *flows);
-/* 0 or -errno; -EINVAL: no super-packets are taken, the packets come again one by one. */
+/* Takes a frame, a virtio header and a packet. 0 or -errno; -EINVAL: no super-packets, the packets come again one by one. */
 typedef int (*flows_write)(void *context, const struct iovec *parts, int count);
+struct flows *flows_new(flows_write write, void *context);
+void flows_free(struct flows *flows);
 /* Takes an IP packet with room for 10 bytes in front of it; what cannot be joined is written at once. */
-void flows_add(struct flows *flows, uint8_t *packet, size_t length, flows_write write, void *context);
-void flows_flush(struct flows *flows, flows_write write, void *context);
+void flows_add(struct flows *flows, uint8_t *packet, size_t length);
+void flows_flush(struct flows *flows);
 /* Which transports are joined. */
 void flows_join(struct flows *flows, bool tcp, bool udp);
 
@@ -447,9 +447,8 @@ void plane_set_now(struct plane *plane, int64_t now);
 int plane_start(struct plane *plane);
 void plane_stop(struct plane *plane);
 int64_t plane_clock(void);
-/* Without a thread: what was joined becomes events. */
-void plane_flush_frames(struct plane *plane);
-void plane_deliver(struct plane *plane, uint8_t *packet, size_t length);
+/* A frame on its way to TUN; without a thread it becomes an event. */
+int plane_write_frame(void *context, const struct iovec *parts, int count);
 /* Watches a socket; `is_blocked` adds writability. */
 int plane_watch(struct plane *plane, struct plane_socket *socket, bool is_new);
 void plane_unwatch(struct plane *plane, struct plane_socket *socket);

@@ -36,14 +36,20 @@ struct flow {
 };
 
 struct flows {
+	flows_write write;
+	void *context;
 	bool tcp, udp;
 	int used, next;
 	struct flow flows[FLOWS];
 };
 
-struct flows *flows_new(void)
+struct flows *flows_new(flows_write write, void *context)
 {
-	return calloc(1, sizeof(struct flows));
+	struct flows *flows = calloc(1, sizeof(*flows));
+
+	if (flows)
+		*flows = (struct flows){ .write = write, .context = context };
+	return flows;
 }
 
 void flows_free(struct flows *flows)
@@ -58,12 +64,12 @@ void flows_join(struct flows *flows, bool tcp, bool udp)
 }
 
 /* The virtio header lies in front of the packet, over what was the tag. */
-static int write_one(uint8_t *packet, size_t length, flows_write write, void *context)
+static void write_one(const struct flows *flows, uint8_t *packet, size_t length)
 {
 	struct iovec part = { packet - TUN_HEADER_LENGTH, length + TUN_HEADER_LENGTH };
 
 	memset(part.iov_base, 0, TUN_HEADER_LENGTH);
-	return write(context, &part, 1);
+	flows->write(flows->context, &part, 1);
 }
 
 /* Makes the first packet's header that of the super-packet. */
@@ -94,13 +100,13 @@ static void join_header(struct flow *flow)
 	memcpy(transport + header.csum_offset, &sum, 2);
 }
 
-static void flush(struct flow *flow, flows_write write, void *context)
+static void flush(const struct flows *flows, struct flow *flow)
 {
 	if (flow->count > 1) {
 		join_header(flow);
 		flow->parts[0].iov_base = flow->first - TUN_HEADER_LENGTH;
 		flow->parts[0].iov_len += TUN_HEADER_LENGTH;
-		if (write(context, flow->parts, flow->count) != -EINVAL) {
+		if (flows->write(flows->context, flow->parts, flow->count) != -EINVAL) {
 			flow->count = 0;
 			return;
 		}
@@ -111,16 +117,16 @@ static void flush(struct flow *flow, flows_write write, void *context)
 	for (int i = 0; i < flow->count; i++) {
 		size_t ahead = i ? flow->header_length : 0;
 
-		write_one((uint8_t *)flow->parts[i].iov_base - ahead, flow->parts[i].iov_len + ahead, write, context);
+		write_one(flows, (uint8_t *)flow->parts[i].iov_base - ahead, flow->parts[i].iov_len + ahead);
 	}
 	flow->count = 0;
 }
 
-void flows_flush(struct flows *flows, flows_write write, void *context)
+void flows_flush(struct flows *flows)
 {
 	for (int i = 0; i < flows->used; i++)
 		if (flows->flows[i].count)
-			flush(&flows->flows[i], write, context);
+			flush(flows, &flows->flows[i]);
 	flows->used = flows->next = 0;
 }
 
@@ -224,7 +230,7 @@ static bool join(struct flow *flow, uint8_t *packet, size_t length, size_t at, s
 	return true;
 }
 
-void flows_add(struct flows *flows, uint8_t *packet, size_t length, flows_write write, void *context)
+void flows_add(struct flows *flows, uint8_t *packet, size_t length)
 {
 	uint8_t protocol = 0;
 	size_t at = packet_transport(packet, length, &protocol), header_length = 0;
@@ -238,12 +244,12 @@ void flows_add(struct flows *flows, uint8_t *packet, size_t length, flows_write 
 	if (flow && joins && join(flow, packet, length, at, header_length))
 		return;
 	if (flow)
-		flush(flow, write, context);
+		flush(flows, flow);
 	/* A fragment may belong to any flow. */
 	else if (!has_ports)
-		flows_flush(flows, write, context);
+		flows_flush(flows);
 	if (!joins) {
-		write_one(packet, length, write, context);
+		write_one(flows, packet, length);
 		return;
 	}
 	if (!flow && flows->used < FLOWS) {
@@ -251,7 +257,7 @@ void flows_add(struct flows *flows, uint8_t *packet, size_t length, flows_write 
 	} else if (!flow) {
 		flow = &flows->flows[flows->next++ % FLOWS];
 		if (flow->count)
-			flush(flow, write, context);
+			flush(flows, flow);
 	}
 	begin(flow, packet, length, at, protocol, header_length);
 }

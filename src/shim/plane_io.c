@@ -118,51 +118,36 @@ static void read_tun(struct plane *plane)
 	}
 }
 
-static int write_tun(void *context, const struct iovec *parts, int count)
+/* Without a thread. */
+static int tell_frame(struct plane *plane, const struct iovec *parts, int count)
+{
+	size_t length = 0;
+
+	for (int i = 0; i < count; i++) {
+		memcpy(plane->tun_area + length, parts[i].iov_base, parts[i].iov_len);
+		length += parts[i].iov_len;
+	}
+	plane_tell(plane, EVENT_DELIVER, plane->tun_area, length, NULL, 0, true);
+	return 0;
+}
+
+int plane_write_frame(void *context, const struct iovec *parts, int count)
 {
 	struct plane *plane = context;
 	uint8_t gso = ((const uint8_t *)parts[0].iov_base)[1];
 
+	if (!plane->is_threaded)
+		return tell_frame(plane, parts, count);
 	if (writev(plane->tun, parts, count) >= 0)
 		return 0;
 	/* Some kernels take no super-packets although they say so; never again, then. */
 	if (errno == EINVAL && gso) {
-		plane->active &= gso == 5 ? ~FEATURE_TUN_USO : ~FEATURE_TUN_GRO;
+		plane->active &= gso == GSO_UDP_L4 ? ~FEATURE_TUN_USO : ~FEATURE_TUN_GRO;
 		flows_join(plane->flows, plane->active & FEATURE_TUN_GRO, plane->active & FEATURE_TUN_USO);
 		return -EINVAL;
 	}
 	plane->rx.drops[DROP_TUN] += count;
 	return 0;
-}
-
-/* Without a thread: a frame with its virtio header as one event. */
-static int tell_frame(void *context, const struct iovec *parts, int count)
-{
-	static uint8_t frame[TUN_READ_MAX];
-	size_t length = 0;
-
-	for (int i = 0; i < count; i++) {
-		memcpy(frame + length, parts[i].iov_base, parts[i].iov_len);
-		length += parts[i].iov_len;
-	}
-	plane_tell(context, EVENT_DELIVER, frame, length, NULL, 0, true);
-	return 0;
-}
-
-void plane_flush_frames(struct plane *plane)
-{
-	flows_flush(plane->flows, tell_frame, plane);
-	plane->rx_used = 0;
-}
-
-void plane_deliver(struct plane *plane, uint8_t *packet, size_t length)
-{
-	if (plane->is_threaded)
-		flows_add(plane->flows, packet, length, write_tun, plane);
-	else if (plane->wanted & FEATURE_TUN_GRO)
-		flows_add(plane->flows, packet, length, tell_frame, plane);
-	else
-		plane_tell(plane, EVENT_DELIVER, packet, length, NULL, 0, true);
 }
 
 /* ---- UDP */
@@ -258,7 +243,7 @@ static int read_udp(struct plane *plane, struct plane_socket *socket)
 		}
 	}
 	/* Packets still lie in the area that the next round fills. */
-	flows_flush(plane->flows, write_tun, plane);
+	flows_flush(plane->flows);
 	return count;
 }
 
@@ -292,7 +277,7 @@ static void serve(struct side *side, int fd, uint32_t events)
 			stream_flush(plane, socket);
 		if (receives) {
 			stream_read(plane, socket);
-			flows_flush(plane->flows, write_tun, plane);
+			flows_flush(plane->flows);
 		}
 		return;
 	}

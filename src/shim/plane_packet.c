@@ -156,7 +156,7 @@ static enum plane_drop take(struct plane *plane, struct peer *peer, uint8_t *pay
 	}
 	if (plane->mssfix)
 		packet_clamp(payload, length, segment_limit(plane, peer, 4), segment_limit(plane, peer, 6));
-	plane_deliver(plane, payload, length);
+	flows_add(plane->flows, payload, length);
 	return DROP_NONE;
 }
 

@@ -4,6 +4,7 @@
 import { openNativePlane } from '../../src/host/nativeplane.ts';
 import type { JsPlaneOptions } from '../../src/plane/js.ts';
 import { NATIVE_PEERS_MAX, NativePlane, nativeLimits } from '../../src/plane/native.ts';
+import { TUN_HEADER_LENGTH } from '../../src/plane/nativelayout.ts';
 import type { PacketPlane } from '../../src/plane/plane.ts';
 import { subject } from '../unit/plane/helpers.ts';
 import { good, rawShim } from './support.ts';
@@ -31,7 +32,7 @@ export function createNativePlane(options: JsPlaneOptions): NativePlane {
     peersMax: options.peersMax ?? NATIVE_PEERS_MAX,
     sink: {
       send: (path, datagram) => sink.send(path, datagram),
-      deliver: packet => sink.deliver(packet),
+      deliver: frame => sink.deliver(frame.subarray(TUN_HEADER_LENGTH)),
       notice: notice => sink.notice(notice),
       inner: (peerId, payload) => sink.inner(peerId, payload),
       control: () => undefined,

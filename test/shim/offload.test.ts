@@ -51,7 +51,7 @@ function open(
     peersMax: 4,
     sink: {
       send: (_, datagram) => void out.sent.push(datagram.slice()),
-      deliver: packet => void out.delivered.push(packet.slice()),
+      deliver: frame => void out.delivered.push(frame.slice(features === SEPARATE ? HEADER : 0)),
       notice: () => undefined,
       inner: () => undefined,
       control: () => undefined,
