@@ -14,8 +14,10 @@ function must(command, words) {
 
 // Nothing but this needs iperf3 and ethtool, so they are not among what every target installs.
 must('scripts/deps', ['bench']);
-const rows = process.env.ROWS ?? '';
-if (rows === '' || rows.split(',').includes('guest')) must('scripts/kernel', []);
+const rows = (process.env.ROWS ?? '').split(',').filter(row => row !== '');
+const wants = row => rows.length === 0 || rows.includes(row);
+if (wants('guest')) must('scripts/kernel', []);
+if (wants('memory') && process.arch === 'x64') must('make', ['build/cross/x86_64/mbedtls/ovpnd']);
 mkdirSync('build/bench', { recursive: true });
 must('gcc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', 'build/bench/load', 'test/bench/load.c']);
 await build({

@@ -57,6 +57,7 @@ export class Cases {
   async build(): Promise<Contest[]> {
     const makers: readonly (readonly [RowName, () => Promise<Contest[]>])[] = [
       ['tcp', () => this.tcp()],
+      ['ideal', () => this.ideal()],
       ['tuned', () => this.tuned()],
       ['forward', () => this.forward()],
       ['chacha', () => this.chacha()],
@@ -99,10 +100,10 @@ export class Cases {
     return this.site(daemon === 'openvpn' ? STOCK : daemon.title, { server: daemon, client: daemon });
   }
 
-  private async site(name: string, options: SiteOptions): Promise<Site> {
+  private async site(name: string, options: SiteOptions, wire = this.plan.wire): Promise<Site> {
     const known = this.sites.get(name);
     if (known !== undefined) return known;
-    const site = await openSite(name, this.plan.wire, options);
+    const site = await openSite(name, wire, options);
     this.sites.set(name, site);
     return site;
   }
@@ -140,6 +141,19 @@ export class Cases {
       contests.push(hasWireguard() ? await this.withWireguard(contest, run) : contest);
     }
     return contests;
+  }
+
+  private async ideal(): Promise<Contest[]> {
+    const open = (daemon: Subject | 'openvpn'): Promise<Site> => {
+      const name = `ideal wire, ${daemon === STOCK ? STOCK : daemon.title}`;
+      return this.site(name, { server: daemon, client: daemon }, 'ideal');
+    };
+    const contest = (streams: number): Promise<Contest> => {
+      const title = `TCP, ${streams} stream${streams > 1 ? 's' : ''}, a wire that cuts by itself`;
+      const run = (site: Site, seconds: number): Promise<Sample> => tcp(site, seconds, { streams });
+      return this.versus('ideal', { title, unit: 'Mbit/s' }, { ratio: 8, cpu: 6 }, open, run);
+    };
+    return [await contest(1), await contest(4)];
   }
 
   private async withWireguard(

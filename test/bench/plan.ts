@@ -6,6 +6,7 @@ import type { Kind } from '../interop/harness/tunnel.ts';
 
 export const ROWS = [
   'tcp',
+  'ideal',
   'tuned',
   'forward',
   'chacha',
@@ -27,7 +28,7 @@ export const PLANES = ['kernel', 'native', 'native-2', 'js', 'js-node'] as const
 export type PlaneWord = (typeof PLANES)[number];
 
 export interface Subject {
-  readonly word: PlaneWord;
+  readonly word: PlaneWord | 'packaged';
   readonly title: string;
   readonly kind: Kind;
   /** Of ovpnd's section. */
@@ -41,13 +42,24 @@ export function subjectOf(word: PlaneWord): Subject {
   return { word, title: `ovpnd ${word}`, kind: isNode ? 'node' : 'quickjs', options };
 }
 
+/** The program that is in the package: static, with Mbed TLS. Measured for its memory. */
+export const PACKAGED: Subject = {
+  word: 'packaged',
+  title: 'ovpnd native, as packaged',
+  kind: 'package',
+  options: { data_plane: 'native' },
+};
+
 export interface Plan {
   readonly rows: ReadonlySet<RowName>;
   readonly rounds: number;
   readonly seconds: number;
   /** undefined: the native plane where there is one, else js. */
   readonly planes: readonly PlaneWord[] | undefined;
-  /** real: the sending kernel cuts what goes out, as for most network cards; ideal: super-packets cross whole. */
+  /**
+   * real: the sending kernel cuts what goes out, as for most network cards; ideal: super-packets cross whole, as for
+   * cards that cut UDP themselves. The row `ideal` has the other wire whatever this says.
+   */
   readonly wire: 'real' | 'ideal';
 }
 

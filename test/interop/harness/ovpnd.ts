@@ -7,10 +7,20 @@ import type { Namespace } from './namespace.ts';
 import { Process } from './process.ts';
 import type { World } from './world.ts';
 
-/** quickjs: build/ovpnd; node: the same bundle; asan: with AddressSanitizer and UBSan; tsan: with ThreadSanitizer; mbedtls: for OpenSSL, Mbed TLS. The others: the program of the package, emulated. */
-export type Runtime = 'quickjs' | 'node' | 'asan' | 'tsan' | 'mbedtls' | 'arm' | 'aarch64' | 'mips';
+/** quickjs: build/ovpnd; node: the same bundle; asan: with AddressSanitizer and UBSan; tsan: with ThreadSanitizer; mbedtls: for OpenSSL, Mbed TLS. package: the program of the package for this machine. The others: that for another, emulated. */
+export type Runtime =
+  | 'quickjs'
+  | 'node'
+  | 'asan'
+  | 'tsan'
+  | 'mbedtls'
+  | 'package'
+  | 'arm'
+  | 'aarch64'
+  | 'mips';
 
 const CROSS = {
+  package: 'build/cross/x86_64/mbedtls/ovpnd',
   arm: 'build/cross/arm_cortex-a7_neon-vfpv4/mbedtls/ovpnd',
   aarch64: 'build/cross/aarch64_cortex-a53/mbedtls/ovpnd',
   mips: 'build/cross/mips_24kc/mbedtls/ovpnd',
@@ -30,6 +40,7 @@ const COMMANDS: Record<Runtime, readonly string[]> = {
   // Its shadow memory has a fixed place, which a random layout may take.
   tsan: ['setarch', '-R', resolve('build/tsan/ovpnd')],
   mbedtls: [resolve('build/mbedtls/ovpnd')],
+  package: [resolve(CROSS.package)],
   arm: [...EMULATORS.arm, resolve(CROSS.arm)],
   aarch64: [...EMULATORS.aarch64, resolve(CROSS.aarch64)],
   mips: [...EMULATORS.mips, resolve(CROSS.mips)],
@@ -41,6 +52,7 @@ const FILES: Record<Runtime, readonly string[]> = {
   asan: ['build/asan/ovpnd'],
   tsan: ['build/tsan/ovpnd'],
   mbedtls: ['build/mbedtls/ovpnd'],
+  package: [CROSS.package],
   arm: ['/usr/bin/qemu-arm-static', CROSS.arm],
   aarch64: ['/usr/bin/qemu-aarch64-static', CROSS.aarch64],
   mips: ['/usr/bin/qemu-mips-static', CROSS.mips],

@@ -61,6 +61,7 @@ const NAMES = {
   asan: 'ovpnd with sanitizers',
   tsan: 'ovpnd with the thread sanitizer',
   mbedtls: 'ovpnd with Mbed TLS',
+  package: 'ovpnd of the package',
   arm: 'ovpnd on ARM',
   aarch64: 'ovpnd on AArch64',
   mips: 'ovpnd on MIPS',
