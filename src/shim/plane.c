@@ -3,11 +3,15 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "plane_commands.h"
 
-#define SOCKET_BUFFER (512 * 1024)
+/* For a millisecond or two without a processor at a few Gbit/s; a small router has less to lose. */
+#define SOCKET_BUFFER_MIN (512 * 1024)
+#define SOCKET_BUFFER_MAX (2048 * 1024)
+#define MEMORY_PART 128
 
 int64_t plane_locked(struct shim_call *call, plane_command run)
 {
@@ -116,12 +120,24 @@ static int64_t events_fd(struct shim_call *call)
 
 /* ---- sockets */
 
+/* Bytes for what waits in a socket, by the memory of the machine. */
+static int socket_buffer(void)
+{
+	struct sysinfo info;
+	uint64_t size;
+
+	if (sysinfo(&info) < 0)
+		return SOCKET_BUFFER_MIN;
+	size = (uint64_t)info.totalram * info.mem_unit / MEMORY_PART;
+	return size < SOCKET_BUFFER_MIN ? SOCKET_BUFFER_MIN : size > SOCKET_BUFFER_MAX ? SOCKET_BUFFER_MAX : size;
+}
+
 /* plane, number, descriptor, family (4 or 6), tunes */
 static int64_t do_add_socket(struct plane *plane, struct shim_call *call)
 {
 	const union shim_value *in = call->in;
 	struct plane_socket *socket = calloc(1, sizeof(*socket));
-	int size = SOCKET_BUFFER, status;
+	int size = socket_buffer(), status;
 
 	if (!socket)
 		return -ENOMEM;

@@ -56,9 +56,9 @@
 /* A super-packet that the kernel hands out: 64 KiB and its headers. */
 #define TUN_READ_MAX (65536 + 256)
 #define RX_AREA (4 * 65536)
-#define OUT_AREA (192 * 1024)
-/* Free before a super-packet is read, so that it can be cut whole. */
-#define OUT_RESERVE (128 * 1024)
+#define OUT_AREA (272 * 1024)
+/* Free before a super-packet is read, so that it can be cut whole, unless into very small packets. */
+#define OUT_RESERVE (80 * 1024)
 #define SEGMENTS_MAX 64
 /* For headers older than the kernel: linux/udp.h, linux/virtio_net.h. */
 #ifndef UDP_SEGMENT
