@@ -30,29 +30,17 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/uio.h>
 
-#include "crypto.h"
+#include "plane_key.h"
+#include "plane_segment.h"
 #include "shim.h"
 
 #define P_DATA_V1 6
 #define P_DATA_V2 9
 #define DATA_HEADER_V1 1
 #define DATA_HEADER_V2 4
-#define PACKET_ID_LENGTH 4
-#define NONCE_TAIL_LENGTH 8
-/* Epoch(2) and counter(6). */
-#define EPOCH_ID_LENGTH 8
-#define EPOCH_KEY_LENGTH 32
-/* Epochs above the present one that are received. */
-#define EPOCH_FUTURE_KEYS 4
 #define PEER_ID_UNDEF 0xffffff
-#define PACKET_ID_MAX 0xffffffffull
-#define EPOCH_COUNTER_MAX 0xffffffffffffull
-#define REPLAY_WINDOW 2048
-#define REPLAY_EXPIRE_MS 30000
 #define DATAGRAM_MAX 65535
-#define TUN_HEADER_LENGTH 10
 /* A super-packet that the kernel hands out: 64 KiB and its headers. */
 #define TUN_READ_MAX (65536 + 256)
 #define RX_AREA (4 * 65536)
@@ -60,12 +48,11 @@
 /* Free before a super-packet is read, so that it can be cut whole, unless into very small packets. */
 #define OUT_RESERVE (80 * 1024)
 #define SEGMENTS_MAX 64
-/* For headers older than the kernel: linux/udp.h, linux/virtio_net.h. */
+/* For headers older than the kernel: linux/udp.h. */
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #define UDP_GRO 104
 #endif
-#define GSO_UDP_L4 5
 /* Of TCP connections: two bytes of length. */
 #define RECORD_HEADER 2
 #define RUN_BYTES_MAX 65000
@@ -77,14 +64,6 @@
 /* No control packet is longer, however long data packets may be. */
 #define CONTROL_LENGTH_MAX 4096
 #define BUCKETS 1024
-
-/* In the order of DROP_REASONS in src/plane/drops.ts. */
-enum plane_drop {
-	DROP_SHORT, DROP_OPCODE, DROP_UNKNOWN_PEER, DROP_NO_KEY, DROP_EPOCH, DROP_AUTH, DROP_REPLAY, DROP_EMPTY, DROP_PROTOCOL,
-	DROP_REVERSE_PATH, DROP_LINK_LOCAL, DROP_NOT_IP, DROP_GROUP, DROP_NO_ROUTE, DROP_NO_PEER, DROP_NO_PEER_KEY,
-	DROP_OFFLOAD, DROP_SEND, DROP_TUN, DROP_CONTROL, DROP_REASONS,
-	DROP_NONE = DROP_REASONS,
-};
 
 /* In the order of DEL_REASONS in src/core/plane.ts. */
 enum plane_del_reason { DEL_TEARDOWN, DEL_USERSPACE, DEL_EXPIRED, DEL_TRANSPORT_ERROR, DEL_TRANSPORT_DISCONNECT };
@@ -108,27 +87,10 @@ enum plane_feature {
 	FEATURE_TUN_TSO = 1, FEATURE_TUN_USO = 2, FEATURE_TUN_GRO = 4, FEATURE_TX_GSO = 8, FEATURE_RX_GRO = 16,
 };
 
-/* Network order. */
-static inline uint16_t load16(const uint8_t *at)
-{
-	return at[0] << 8 | at[1];
-}
-
-static inline uint32_t load32(const uint8_t *at)
-{
-	return (uint32_t)load16(at) << 16 | load16(at + 2);
-}
-
 /* Whether an address is unspecified. */
 static inline bool plane_is_none(const uint8_t *ip, size_t length)
 {
 	return memcmp(ip, (const uint8_t[16]){ 0 }, length) == 0;
-}
-
-static inline void store16(uint8_t *at, uint16_t value)
-{
-	at[0] = value >> 8;
-	at[1] = value;
 }
 
 #define PATH_LENGTH (8 + SHIM_ADDRESS_LENGTH)
@@ -139,49 +101,6 @@ struct plane_path {
 	int32_t tcp;
 	uint8_t block[SHIM_ADDRESS_LENGTH];
 };
-
-struct replay {
-	uint32_t seen[REPLAY_WINDOW / 32];
-	uint64_t highest, floor;
-	int64_t expire_ms;
-};
-
-/* What packets of one direction are sealed or opened with, in the epoch format during one epoch. */
-struct direction {
-	struct crypto_aead *aead;
-	/* The nonce is this XOR the packet id, which stands in front. */
-	uint8_t iv[CRYPTO_NONCE_LENGTH];
-	/* 0: the format has none. */
-	uint16_t epoch;
-	/* Of plaintext, 16 bytes each; packets whose tag was wrong. */
-	uint64_t blocks, failures;
-};
-
-struct data_key {
-	uint8_t key_id;
-	bool is_chacha, is_epoch;
-	/* Each side notes what it sees: the key nears its end. */
-	atomic_bool is_sender_worn, is_receiver_worn, is_expiry_told;
-	char cipher[24];
-	struct direction seal, open;
-	/* Counter of the next packet; above the format's last there is none. */
-	uint64_t next_id;
-	/* After how many of both directions together a new key is asked for; 0: never. */
-	uint64_t rekey_packets, rekey_bytes;
-	/* Of tx, both directions; and of rx, what it has not added to them yet. */
-	uint64_t packets, bytes, opened_packets, opened_bytes;
-	struct replay replay;
-	/* Epoch format: the successors of `open`, what was before it, and the epoch keys of `seal` and the last successor. */
-	struct direction future[EPOCH_FUTURE_KEYS], retiring;
-	struct replay retiring_replay;
-	uint8_t seal_key[EPOCH_KEY_LENGTH], open_key[EPOCH_KEY_LENGTH];
-};
-
-/* As KeyLimits in src/plane/keys.ts. */
-struct key_limits {
-	uint64_t first_id, soft_id, gcm_soft, failures_soft, failures_max, epoch_soft, epoch_last;
-};
-#define KEY_LIMITS 7
 
 enum plane_counter {
 	VPN_RX_BYTES, VPN_TX_BYTES, VPN_RX_PACKETS, VPN_TX_PACKETS, LINK_RX_BYTES, LINK_TX_BYTES, LINK_RX_PACKETS,
@@ -314,33 +233,6 @@ int plane_set_routes(struct plane *plane, struct peer *peer, const uint8_t *rout
 void plane_place(struct plane *plane, struct peer *peer, const struct plane_path *path, bool first);
 bool plane_same_remote(const struct plane_path *a, const struct plane_path *b);
 
-/* plane_key.c */
-struct key_bytes {
-	/* A key of the cipher and the tail of its nonces, or an epoch key. */
-	const uint8_t *key, *tail;
-	size_t length;
-};
-/* Copies; lengths have been checked. NULL: out of memory, or the cipher lacks. */
-struct data_key *key_new(const struct plane *plane, uint8_t key_id, const char *cipher, bool is_epoch,
-			 const struct key_bytes *seal, const struct key_bytes *open);
-/* Wipes. */
-void key_free(struct data_key *key);
-/* For warnings: each side notes what it sees, also before the first packet. */
-void key_note_sent(const struct plane *plane, struct data_key *key);
-void key_note_opened(const struct plane *plane, struct data_key *key);
-/* A packet of `length` bytes was received: for the limits of both directions together. */
-void key_count_opened(struct plane *plane, struct data_key *key, size_t length);
-bool key_is_expiring(const struct data_key *key);
-/* Before a packet is sealed: the next epoch where it is time. False: packet ids are used up. */
-bool key_prepare(const struct plane *plane, struct data_key *key);
-/* What opens a packet with this id and `length` bytes from there on, or why nothing does. Nothing is authentic yet. */
-enum plane_drop key_find(const struct plane *plane, struct data_key *key, const uint8_t *id, size_t length, bool is_v1,
-			 struct direction **direction);
-/* A packet was opened: whether it is new. If it is of a later epoch that begins now, and `direction` moves. */
-bool key_accept(struct plane *plane, struct data_key *key, struct direction *direction, uint64_t counter, int64_t now);
-/* The rules of src/plane/replay.ts. Only for packets whose tag was right. */
-bool replay_accept(struct replay *replay, uint64_t id, int64_t now);
-
 /* plane_packet.c */
 void plane_drop(struct side *side, enum plane_drop reason);
 /* A datagram with a data opcode, decrypted in place. */
@@ -364,47 +256,6 @@ void plane_tell(struct plane *plane, enum plane_event type, const void *head, si
 /* False: there is much to be heard. What a peer can cause at will must not be told then, nor done. */
 bool plane_can_tell(struct plane *plane);
 int64_t plane_take(struct shim_call *call);
-
-/* plane_segment.c: pure. */
-uint64_t checksum_add(uint64_t sum, const uint8_t *bytes, size_t length);
-uint16_t checksum_fold(uint64_t sum);
-/* Sum of the pseudo header of the transport at `packet` (IPv4 or IPv6) with `length` bytes. */
-uint64_t checksum_pseudo(const uint8_t *packet, uint8_t protocol, size_t length);
-/* Where the transport of an unfragmented packet begins and which it is; 0: none, or not to be understood. */
-size_t packet_transport(const uint8_t *packet, size_t length, uint8_t *protocol);
-/* Lowers the MSS option of a SYN to `mss`; the checksum is complete before and after. */
-void packet_clamp(uint8_t *packet, size_t length, int mss4, int mss6);
-
-struct segments {
-	uint8_t *packet, *next;
-	size_t header_length, transport_at, payload_left, size;
-	uint8_t protocol;
-	uint32_t sequence, index;
-	uint16_t ip_id;
-	uint8_t tcp_flags;
-	uint8_t header[256];
-};
-/*
- * Prepares a frame (virtio header, packet) for being sent in packets of at most `limit4`/`limit6` bytes of TCP payload
- * (0: no limit). False: the header lies.
- */
-bool segments_begin(struct segments *segments, uint8_t *frame, size_t length, int limit4, int limit6);
-/*
- * The next packet with complete checksums, its length in `length`; NULL after the last. It lies in the frame and
- * overwrites what came before it.
- */
-uint8_t *segments_next(struct segments *segments, size_t *length);
-
-/* plane_coalesce.c: packets stay where they are until the flush. */
-/* Takes a frame, a virtio header and a packet. 0 or -errno; -EINVAL: no super-packets, the packets come again one by one. */
-typedef int (*flows_write)(void *context, const struct iovec *parts, int count);
-struct flows *flows_new(flows_write write, void *context);
-void flows_free(struct flows *flows);
-/* Takes an IP packet with room for 10 bytes in front of it; what cannot be joined is written at once. */
-void flows_add(struct flows *flows, uint8_t *packet, size_t length);
-void flows_flush(struct flows *flows);
-/* Which transports are joined. */
-void flows_join(struct flows *flows, bool tcp, bool udp);
 
 /* plane_send.c */
 struct batch *send_batch_new(void);

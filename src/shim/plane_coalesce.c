@@ -7,12 +7,13 @@
  * Packets stay where they were decrypted; a super-packet is a list of their pieces. Order within a flow is kept: what
  * cannot be joined is written after what waits of its flow.
  */
+#include <errno.h>
 #include <linux/virtio_net.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "plane.h"
+#include "plane_segment.h"
 
 #define FLOWS 16
 #define JOINED_MAX 64

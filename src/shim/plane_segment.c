@@ -7,7 +7,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "plane.h"
+#include "plane_segment.h"
 
 #define FIN_PSH 0x09
 #define CWR 0x80
