@@ -39,6 +39,7 @@ import {
   tickSession,
 } from './session.ts';
 import { printable } from './text.ts';
+import type { ControlPacket } from './wire.ts';
 import type { WrapKeys } from './wrap.ts';
 
 /** Its turn on the server's agenda is kept up to date by settlePeer. */
@@ -158,9 +159,10 @@ export function onPeerDatagram(
   bytes: Uint8Array,
   now: number,
   out: Outbox,
+  opened?: ControlPacket,
 ): void {
   const outcomes: Outcome[] = [];
-  const refused = receivePacket(peer.session, bytes, now, outcomes);
+  const refused = receivePacket(peer.session, bytes, now, outcomes, opened);
   if (refused !== undefined) state.drops[refused.drop]++;
   onOutcomes(state, peer, outcomes, now, out);
   settlePeer(state, peer, now, out);

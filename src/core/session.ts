@@ -179,15 +179,19 @@ export function openServerSession(
   };
 }
 
-/** Takes one control packet; `outcomes` is appended to. Returns why it was dropped, if it was. */
+/**
+ * Takes one control packet; `outcomes` is appended to. Returns why it was dropped, if it was. `opened`: the packet, if
+ * it was opened before there was a session (openStateless).
+ */
 export function receivePacket(
   session: Session,
   datagram: Uint8Array,
   now: number,
   outcomes: Outcome[],
+  opened?: ControlPacket,
 ): Drop | undefined {
   if (datagram.length > CONTROL_PACKET_RECEIVE_MAX) return drop('long');
-  const packet = wrapFor(session, keyIdOf(datagram)).open(datagram);
+  const packet = wrapFor(session, keyIdOf(datagram)).open(datagram, opened);
   if (isDrop(packet)) return packet;
   const refused = refusePacket(session, packet);
   if (refused !== undefined) return refused;

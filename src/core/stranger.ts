@@ -103,7 +103,7 @@ function open(
   if (isStateless) giveBack(gate, wrap, path);
   notify(out, 'debug', `session opened by ${formatEndpoint(path.remote)}${about}`);
   const peer = openPeer(state, path, wrap, localSid, packet.sessionId, now, isStateless);
-  onPeerDatagram(state, peer, bytes, now, out);
+  onPeerDatagram(state, peer, bytes, now, out, packet);
 }
 
 /** Answers a hard reset and keeps nothing: our session id is the cookie. */

@@ -22,7 +22,6 @@ import {
   encodeBody,
   encodeHead,
   HEAD_LENGTH,
-  type Head,
   opcodeOf,
 } from './wire.ts';
 
@@ -66,8 +65,11 @@ export interface Wrap {
   readonly overhead: number;
   /** A new array, ready to send. Each call uses up one replay id. */
   seal(packet: ControlPacket): Uint8Array;
-  /** Authenticates, checks for replay, reads. `datagram` is borrowed until return. */
-  open(datagram: Uint8Array): ControlPacket | Drop;
+  /**
+   * Authenticates, reads, checks for replay. `datagram` is borrowed until return; `opened` is what openStateless has
+   * made of it under the same keys.
+   */
+  open(datagram: Uint8Array, opened?: ControlPacket): ControlPacket | Drop;
 }
 
 export function noWrap(): WrapKeys {
@@ -168,13 +170,13 @@ class SessionWrap implements Wrap {
     return keys.wrapped && carriesClientKey(packet.opcode) ? concat(sealed, keys.wrapped) : sealed;
   }
 
-  open(datagram: Uint8Array): ControlPacket | Drop {
-    const opened = authenticate(this.keys, this.#crypto, datagram);
-    if (isDrop(opened)) return opened;
-    const at = opened.unsealed.replayAt;
+  open(datagram: Uint8Array, opened?: ControlPacket): ControlPacket | Drop {
+    const packet = opened ?? openStateless(this.keys, this.#crypto, datagram);
+    if (isDrop(packet)) return packet;
+    const at = replayPlace(this.keys);
     if (at !== undefined && !acceptReplayId(this.#window, readU32(datagram, at), readU32(datagram, at + 4)))
       return drop('replay');
-    return readBody(opened);
+    return packet;
   }
 }
 
@@ -188,30 +190,13 @@ export function createWrap(keys: WrapKeys, crypto: Crypto, timeS: number, sent =
 
 /** Opens a packet of a stranger: authentication as ever, but no replay check and nothing remembered. */
 export function openStateless(keys: WrapKeys, crypto: Crypto, datagram: Uint8Array): ControlPacket | Drop {
-  const opened = authenticate(keys, crypto, datagram);
-  return isDrop(opened) ? opened : readBody(opened);
-}
-
-interface Unsealed {
-  /** From the ack count on; may be a view of the datagram. */
-  readonly body: Uint8Array;
-  /** Where the replay id is in the datagram; absent without wrapping. */
-  readonly replayAt?: number;
-}
-
-interface Opened {
-  readonly head: Head;
-  readonly unsealed: Unsealed;
-}
-
-function authenticate(keys: WrapKeys, crypto: Crypto, whole: Uint8Array): Opened | Drop {
-  const datagram = withoutClientKey(keys, whole);
-  if (isDrop(datagram)) return datagram;
+  const packet = withoutClientKey(keys, datagram);
+  if (isDrop(packet)) return packet;
   // The head first: it refuses lengths and opcodes before any hashing.
-  const head = decodeHead(datagram);
+  const head = decodeHead(packet);
   if (isDrop(head)) return head;
-  const unsealed = unseal(keys, crypto, datagram);
-  return isDrop(unsealed) ? unsealed : { head, unsealed };
+  const body = unseal(keys, crypto, packet);
+  return isDrop(body) ? body : decodeBody(head.opcode, head.keyId, head.sessionId, body);
 }
 
 /** The client key was taken once, when the session began: a packet that ends with another is no part of it. */
@@ -223,15 +208,18 @@ function withoutClientKey(keys: WrapKeys, datagram: Uint8Array): Uint8Array | Dr
   return datagram.subarray(0, at);
 }
 
-function unseal(keys: WrapKeys, crypto: Crypto, datagram: Uint8Array): Unsealed | Drop {
-  if (keys.kind === 'none') return { body: datagram.subarray(HEAD_LENGTH) };
+/** Where the replay id stands; undefined: there is none. */
+function replayPlace(keys: WrapKeys): number | undefined {
+  if (keys.kind === 'none') return undefined;
+  return keys.kind === 'tls-auth' ? HEAD_LENGTH + HASH_LENGTH[keys.digest] : HEAD_LENGTH;
+}
+
+/** The packet from its ack count on; may be a view of the datagram. */
+function unseal(keys: WrapKeys, crypto: Crypto, datagram: Uint8Array): Uint8Array | Drop {
+  if (keys.kind === 'none') return datagram.subarray(HEAD_LENGTH);
   return keys.kind === 'tls-auth'
     ? openAuth(keys.digest, keys.receive, crypto, datagram)
     : openCrypt(keys.receive, crypto, datagram);
-}
-
-function readBody({ head, unsealed }: Opened): ControlPacket | Drop {
-  return decodeBody(head.opcode, head.keyId, head.sessionId, unsealed.body);
 }
 
 // tls-auth:
@@ -253,7 +241,12 @@ function sealAuth(
   return concat(head, mac, replayId, body);
 }
 
-function openAuth(digest: HashName, key: Uint8Array, crypto: Crypto, datagram: Uint8Array): Unsealed | Drop {
+function openAuth(
+  digest: HashName,
+  key: Uint8Array,
+  crypto: Crypto,
+  datagram: Uint8Array,
+): Uint8Array | Drop {
   const replayAt = HEAD_LENGTH + HASH_LENGTH[digest];
   const bodyAt = replayAt + REPLAY_ID_LENGTH;
   if (datagram.length < bodyAt) return drop('short');
@@ -261,7 +254,7 @@ function openAuth(digest: HashName, key: Uint8Array, crypto: Crypto, datagram: U
   const body = datagram.subarray(bodyAt);
   const mac = crypto.hmac(digest, key, concat(replayId, datagram.subarray(0, HEAD_LENGTH), body));
   if (!crypto.equal(mac, datagram.subarray(HEAD_LENGTH, replayAt))) return drop('hmac');
-  return { body, replayAt };
+  return body;
 }
 
 // tls-crypt:
@@ -275,10 +268,10 @@ function sealCrypt(keys: CryptKeys, crypto: Crypto, replayId: Uint8Array, packet
   return concat(header, crypto.sivSeal(keys, header, encodeBody(packet)));
 }
 
-function openCrypt(keys: CryptKeys, crypto: Crypto, datagram: Uint8Array): Unsealed | Drop {
+function openCrypt(keys: CryptKeys, crypto: Crypto, datagram: Uint8Array): Uint8Array | Drop {
   const tagAt = HEAD_LENGTH + REPLAY_ID_LENGTH;
   // An empty body is no packet, and some ciphers refuse empty input.
   if (datagram.length <= tagAt + SIV_TAG_LENGTH) return drop('short');
   const body = crypto.sivOpen(keys, datagram.subarray(0, tagAt), datagram.subarray(tagAt));
-  return body === undefined ? drop('hmac') : { body, replayAt: HEAD_LENGTH };
+  return body ?? drop('hmac');
 }

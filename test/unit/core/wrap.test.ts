@@ -171,6 +171,16 @@ describe('core/wrap: accept and refuse', () => {
       equal(dropOf(openStateless(b, crypto, first)), 'accepted');
     });
 
+    it(`${name}: what was opened before is not opened again, and its replay id counts`, () => {
+      const datagram = createWrap(a, crypto, 100).seal(RESET);
+      const opened = openStateless(b, crypto, datagram);
+      ok(!isDrop(opened));
+      const receiver = createWrap(b, crypto, 100);
+      equal(receiver.open(datagram, opened), opened);
+      equal(dropOf(receiver.open(datagram)), 'replay');
+      equal(dropOf(receiver.open(datagram, opened)), 'replay');
+    });
+
     it(`${name}: refuses another key`, () => {
       const other = KEY.map(byte => byte ^ 1);
       const wrong =
@@ -200,10 +210,12 @@ describe('core/wrap: accept and refuse', () => {
     blind.hmac = () => {
       throw new Error('hashed');
     };
-    const keys = tlsAuthKeys(KEY, 0, 'SHA1');
-    equal(dropOf(openStateless(keys, blind, new Uint8Array(30).fill(0x30))), 'opcode');
-    equal(dropOf(openStateless(keys, blind, new Uint8Array(30).fill(0x38))), 'short');
-    equal(dropOf(openStateless(keys, blind, new Uint8Array(3000).fill(0x38))), 'long');
+    blind.sivOpen = blind.hmac as never;
+    for (const keys of [tlsAuthKeys(KEY, 0, 'SHA1'), tlsCryptKeys(KEY, 'server')]) {
+      equal(dropOf(openStateless(keys, blind, new Uint8Array(30).fill(0x30))), 'opcode');
+      equal(dropOf(openStateless(keys, blind, new Uint8Array(30).fill(0x38))), 'short');
+      equal(dropOf(openStateless(keys, blind, new Uint8Array(3000).fill(0x38))), 'long');
+    }
   });
 });
 
