@@ -231,7 +231,7 @@ function onTick(state: ClientState, now: number, out: Outbox): void {
   tickSession(session, now, outcomes);
   onOutcomes(state, session, outcomes, now, out);
   if (state.session !== session || state.phase === 'leaving') return;
-  if (!session.heard && now >= state.startedAt + options.pollTimeoutS * 1000) {
+  if (session.remoteSid === undefined && now >= state.startedAt + options.pollTimeoutS * 1000) {
     return restart(state, `no answer within ${options.pollTimeoutS} s`, now, out);
   }
   if (state.pushDeadline !== undefined && now >= state.pushDeadline) {
@@ -313,6 +313,7 @@ function deadline(state: ClientState): number | undefined {
   next = earlier(earlier(next, sessionDeadline(state.session)), state.pushRequestAt);
   next = earlier(earlier(next, state.pushDeadline), state.renegotiateAt);
   if (state.limits !== undefined) next = earlier(next, limitsDeadline(state.limits));
-  if (!state.session.heard) next = earlier(next, state.startedAt + state.options.pollTimeoutS * 1000);
+  if (state.session.remoteSid === undefined)
+    next = earlier(next, state.startedAt + state.options.pollTimeoutS * 1000);
   return state.keys === undefined ? next : earlier(next, keysDeadline(state.keys));
 }

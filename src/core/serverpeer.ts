@@ -116,7 +116,7 @@ export function openPeer(
         ...(options.expected && { expected: options.expected }),
       },
       deps,
-      localSid.slice(),
+      localSid,
       remoteSid,
       now,
       isStateless,

