@@ -108,6 +108,8 @@ export interface ServerState {
   readonly peers: Map<string, ServerPeer>;
   /** When each of them has something to do next. */
   readonly agenda: Agenda<ServerPeer>;
+  /** The own address that a client came to last. */
+  local: Ip | undefined;
   /** Connected peers. */
   readonly byId: Map<number, ServerPeer>;
   /** One for each of options.addresses. */
@@ -131,6 +133,7 @@ export function newServer(options: ServerOptions, deps: CoreDeps): ServerState {
     cookieS: options.handWindowS,
     peers: new Map(),
     agenda: [],
+    local: undefined,
     byId: new Map(),
     pools: options.addresses.map(own => newPool(own, fixed)),
     drops: newDropCounters(),

@@ -2,7 +2,16 @@
 // One client of a server, from its cookie to its end: what the outcomes of its session mean. Who is let in, and
 // with what, is in admit.ts.
 
-import { formatEndpoint, headersOf, type Path, type Prefix, parseIp, pathKey, samePath } from './address.ts';
+import {
+  formatEndpoint,
+  headersOf,
+  type Path,
+  type Prefix,
+  parseIp,
+  pathKey,
+  sameIp,
+  samePath,
+} from './address.ts';
 import { admit, identify } from './admit.ts';
 import { appoint, type Member } from './agenda.ts';
 import { latin1 } from './bytes.ts';
@@ -121,7 +130,7 @@ export function openPeer(
       now,
       isStateless,
     ),
-    path,
+    path: sharedPath(state, path),
     state: 'connecting',
     closeAt: undefined,
     goodbye: undefined,
@@ -151,6 +160,14 @@ export function openPeer(
   state.peers.set(peerKey(path, remoteSid), peer);
   state.gate.halfOpen.add(peer);
   return peer;
+}
+
+/** Nearly all clients come to one of our addresses: they share it. */
+function sharedPath(state: ServerState, path: Path): Path {
+  const { local } = state;
+  if (local !== undefined && path.local !== undefined && sameIp(local, path.local)) return { ...path, local };
+  state.local = path.local;
+  return path;
 }
 
 export function onPeerDatagram(
