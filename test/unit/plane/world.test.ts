@@ -215,8 +215,9 @@ function act(world: World, now: Step): void {
       world.now += now.pick % 40_000;
       return;
     case 'move':
-      // Whoever is looked up by path cannot move without its control plane.
-      if (now.client > 0) world.paths[now.client] = path(6000 + (now.pick % 50_000), '198.51.100.7');
+      // Whoever is looked up by path cannot move without its control plane; no two can be in one place.
+      if (now.client > 0)
+        world.paths[now.client] = path(6000 + CLIENTS * (now.pick % 10_000) + now.client, '198.51.100.7');
       return;
     default:
       return actOnFlight(world, now);
