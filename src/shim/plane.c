@@ -132,28 +132,38 @@ static int socket_buffer(void)
 	return size < SOCKET_BUFFER_MIN ? SOCKET_BUFFER_MIN : size > SOCKET_BUFFER_MAX ? SOCKET_BUFFER_MAX : size;
 }
 
+/* Owned by the plane from here. */
+static int64_t take_socket(struct plane *plane, struct plane_socket *socket)
+{
+	int status = plane_watch(plane, socket, true);
+
+	if (status < 0) {
+		stream_free(socket->stream);
+		free(socket);
+		return status;
+	}
+	socket->next = plane->sockets;
+	plane->sockets = socket;
+	return 0;
+}
+
 /* plane, number, descriptor, family (4 or 6), tunes */
 static int64_t do_add_socket(struct plane *plane, struct shim_call *call)
 {
 	const union shim_value *in = call->in;
 	struct plane_socket *socket = calloc(1, sizeof(*socket));
-	int size = socket_buffer(), status;
+	int size = socket_buffer();
 
 	if (!socket)
 		return -ENOMEM;
-	*socket = (struct plane_socket){ .next = plane->sockets, .number = in[1].number, .fd = in[2].number,
-					 .family = in[3].number == 4 ? AF_INET : AF_INET6 };
+	socket->number = in[1].number;
+	socket->fd = in[2].number;
+	socket->family = in[3].number == 4 ? AF_INET : AF_INET6;
 	plane_probe_socket(plane, socket->fd);
 	/* The usual 208 KB hold two super-packets; only root may have more than the system's limit. */
 	if (in[4].number && setsockopt(socket->fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) == 0)
 		setsockopt(socket->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	status = plane_watch(plane, socket, true);
-	if (status < 0) {
-		free(socket);
-		return status;
-	}
-	plane->sockets = socket;
-	return 0;
+	return take_socket(plane, socket);
 }
 static COMMAND(add_socket)
 
@@ -161,24 +171,21 @@ static COMMAND(add_socket)
 static int64_t do_add_stream(struct plane *plane, struct shim_call *call)
 {
 	const union shim_value *in = call->in;
-	struct plane_socket *socket = calloc(1, sizeof(*socket));
+	struct plane_socket *socket;
 	struct plane_path path;
-	int status = -EINVAL;
 
+	if (!plane_read_path(&path, in + 2) || in[3].number <= 0 || in[3].number > DATAGRAM_MAX)
+		return -EINVAL;
+	socket = calloc(1, sizeof(*socket));
 	if (!socket)
 		return -ENOMEM;
-	if (plane_read_path(&path, in + 2) && in[3].number > 0 && in[3].number <= DATAGRAM_MAX) {
-		*socket = (struct plane_socket){ .next = plane->sockets, .number = path.socket, .fd = in[1].number };
-		socket->stream = stream_new(&path, in[3].number);
-		status = socket->stream ? plane_watch(plane, socket, true) : -ENOMEM;
-	}
-	if (status < 0) {
-		stream_free(socket->stream);
-		free(socket);
-		return status;
-	}
-	plane->sockets = socket;
-	return 0;
+	socket->number = path.socket;
+	socket->fd = in[1].number;
+	socket->stream = stream_new(&path, in[3].number);
+	if (socket->stream)
+		return take_socket(plane, socket);
+	free(socket);
+	return -ENOMEM;
 }
 static COMMAND(add_stream)
 

@@ -19,8 +19,8 @@
  *
  * What both read (peers and their paths, routes, which keys there are, sockets) changes with both locks held, rx first:
  * by JavaScript's commands and, at any time of its turn, by the receiving thread (plane_hold_tx). The sending thread
- * leaves what needs both for after its turn. With one thread rx's lock is all of it. Only the queue of events has a lock of
- * its own. Without a thread (tests) everything happens in the caller's.
+ * never needs both. With one thread rx's lock is all of it. Only the queue of events has a lock of its own. Without a
+ * thread (tests) everything happens in the caller's.
  */
 #ifndef OVPND_PLANE_H
 #define OVPND_PLANE_H
@@ -183,8 +183,6 @@ struct plane {
 	struct side rx, tx;
 	/* Of rx: it holds tx, too. */
 	bool has_tx;
-	/* Of tx: it is its own thread's turn, which must not touch what rx reads; a key is used up. */
-	bool is_apart, has_used_up;
 
 	/* Changes with both held. */
 	struct peer *peers;
@@ -245,8 +243,6 @@ bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *paylo
 void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length);
 /* Keepalive, when it is time. */
 void plane_tick(struct plane *plane);
-/* Takes away keys that the sending thread has used up. */
-void plane_retire(struct plane *plane);
 void plane_wake(struct plane *plane, const struct peer *peer);
 void plane_delete(struct plane *plane, struct peer *peer, enum plane_del_reason reason);
 

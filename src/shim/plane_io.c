@@ -312,7 +312,7 @@ static void *run(void *argument)
 	struct side *side = argument;
 	struct plane *plane = side->plane;
 	struct epoll_event events[EVENTS];
-	bool is_paused = false, has_used_up;
+	bool is_paused = false;
 	int timeout = -1, ready;
 
 	while (!atomic_load(&plane->is_ending)) {
@@ -328,13 +328,7 @@ static void *run(void *argument)
 			send_flush(plane);
 			pause_tun(plane, &is_paused);
 		}
-		has_used_up = side == &plane->tx && plane->has_used_up;
 		plane_end_turn(side);
-		if (has_used_up) {
-			plane_lock(plane);
-			plane_retire(plane);
-			plane_unlock(plane);
-		}
 	}
 	return NULL;
 }

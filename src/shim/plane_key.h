@@ -49,8 +49,8 @@ struct direction {
 struct data_key {
 	uint8_t key_id;
 	bool is_chacha, is_epoch;
-	/* Each side notes what it sees: the key nears its end. */
-	atomic_bool is_sender_worn, is_receiver_worn, is_expiry_told;
+	/* Each side notes what it sees: the key nears its end. Used up, it is as good as not there. */
+	atomic_bool is_sender_worn, is_receiver_worn, is_expiry_told, is_used_up;
 	char cipher[24];
 	struct direction seal, open;
 	/* Counter of the next packet; above the format's last there is none. */
@@ -71,6 +71,12 @@ struct key_limits {
 	uint64_t first_id, soft_id, gcm_soft, failures_soft, failures_max, epoch_soft, epoch_last;
 };
 #define KEY_LIMITS 7
+
+/* NULL: there is none that can be used. */
+static inline struct data_key *key_usable(struct data_key *key)
+{
+	return key && !key->is_used_up ? key : NULL;
+}
 
 struct plane;
 

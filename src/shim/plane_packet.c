@@ -213,9 +213,9 @@ static enum plane_drop receive(struct plane *plane, const struct plane_path *fro
 		return DROP_UNKNOWN_PEER;
 	peer->counters[LINK_RX_BYTES] += length;
 	peer->counters[LINK_RX_PACKETS]++;
-	key = peer->primary;
+	key = key_usable(peer->primary);
 	if (!key || key->key_id != (datagram[0] & 7))
-		key = peer->secondary;
+		key = key_usable(peer->secondary);
 	if (!key || key->key_id != (datagram[0] & 7))
 		return DROP_NO_KEY;
 	length -= header;
@@ -236,24 +236,6 @@ void plane_receive(struct plane *plane, const struct plane_path *from, uint8_t *
 
 /* ---- sending */
 
-/* The secondary is not promoted: it may be the old key, which the other end is about to forget. */
-static void exhaust(struct plane *plane, struct peer *peer)
-{
-	uint8_t key_id = peer->primary->key_id;
-
-	key_free(peer->primary);
-	peer->primary = NULL;
-	tell(plane, EVENT_EXHAUSTED, peer, key_id);
-}
-
-void plane_retire(struct plane *plane)
-{
-	plane->has_used_up = false;
-	for (struct peer *peer = plane->peers; peer; peer = peer->next)
-		if (peer->primary && !key_prepare(plane, peer->primary))
-			exhaust(plane, peer);
-}
-
 /* Packet id, ciphertext and tag behind the header at `out`; false: the library failed. */
 static bool seal_packet(struct data_key *key, uint8_t *out, size_t header, const uint8_t *payload, size_t length)
 {
@@ -272,17 +254,16 @@ static bool seal_packet(struct data_key *key, uint8_t *out, size_t header, const
 
 bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *payload, size_t length)
 {
-	struct data_key *key = peer->primary;
+	struct data_key *key = key_usable(peer->primary);
 	size_t header = peer->is_v1 ? DATA_HEADER_V1 : DATA_HEADER_V2, total;
 	uint8_t *out;
 
 	if (!key)
 		return false;
 	if (!key_prepare(plane, key)) {
-		if (plane->is_apart)
-			plane->has_used_up = true;
-		else
-			exhaust(plane, peer);
+		/* The secondary is not promoted: it may be the old key, which the other end is about to forget. */
+		key->is_used_up = true;
+		tell(plane, EVENT_EXHAUSTED, peer, key->key_id);
 		return false;
 	}
 	total = header + id_length(key) + CRYPTO_TAG_LENGTH + length;

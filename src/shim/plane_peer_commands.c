@@ -16,7 +16,6 @@ static int64_t do_new_peer(struct plane *plane, struct shim_call *call)
 	struct peer *peer = calloc(1, sizeof(*peer)), *replaced = plane->is_mp ? NULL : plane->peers;
 	const uint8_t *vpn4 = address_of(in + 5, 4), *vpn6 = address_of(in + 6, 16);
 	int64_t status = -EINVAL;
-	uint32_t gone[3] = { replaced ? replaced->peer_id : 0, replaced ? replaced->serial : 0, DEL_TEARDOWN };
 
 	if (!peer)
 		return -ENOMEM;
@@ -32,7 +31,7 @@ static int64_t do_new_peer(struct plane *plane, struct shim_call *call)
 	/* A point-to-point plane has one peer: a new one takes the place of the old. */
 	if (plane_read_path(&peer->path, in + 4)) {
 		if (replaced)
-			plane_remove_peer(plane, replaced);
+			plane_delete(plane, replaced, DEL_TEARDOWN);
 		status = plane_add_peer(plane, peer, vpn4, vpn6, in[7].bytes.data, in[7].bytes.data ? in[7].bytes.length : 0);
 	}
 	if (status < 0) {
@@ -40,8 +39,6 @@ static int64_t do_new_peer(struct plane *plane, struct shim_call *call)
 		return status;
 	}
 	plane_wake(plane, peer);
-	if (replaced)
-		plane_tell(plane, EVENT_DELETED, gone, sizeof(gone), NULL, 0, true);
 	return peer->serial;
 }
 COMMAND(new_peer)
@@ -128,7 +125,7 @@ static int64_t do_swap_keys(struct plane *plane, struct shim_call *call)
 	struct peer *peer = plane_find(plane, call->in[1].number);
 	struct data_key *key;
 
-	if (!peer || !peer->secondary)
+	if (!peer || !key_usable(peer->secondary))
 		return peer ? -ENODATA : -ENOENT;
 	key = peer->primary;
 	peer->primary = peer->secondary;
@@ -177,6 +174,14 @@ struct shown_peer {
 	uint64_t counters[COUNTERS];
 };
 
+static void show_key(uint8_t *id, char *cipher, struct data_key *key)
+{
+	if (!key_usable(key))
+		return;
+	*id = key->key_id;
+	memcpy(cipher, key->cipher, sizeof(key->cipher));
+}
+
 static void show_peer(struct shown_peer *shown, const struct peer *peer)
 {
 	memset(shown, 0, sizeof(*shown));
@@ -189,14 +194,8 @@ static void show_peer(struct shown_peer *shown, const struct peer *peer)
 	memcpy(shown->vpn4, peer->vpn4, 4);
 	memcpy(shown->vpn6, peer->vpn6, 16);
 	memcpy(shown->counters, peer->counters, sizeof(shown->counters));
-	if (peer->primary) {
-		shown->primary_id = peer->primary->key_id;
-		memcpy(shown->primary, peer->primary->cipher, sizeof(shown->primary));
-	}
-	if (peer->secondary) {
-		shown->secondary_id = peer->secondary->key_id;
-		memcpy(shown->secondary, peer->secondary->cipher, sizeof(shown->secondary));
-	}
+	show_key(&shown->primary_id, shown->primary, peer->primary);
+	show_key(&shown->secondary_id, shown->secondary, peer->secondary);
 }
 
 /* JavaScript's memory is asked for without the lock: its collector may run then. */

@@ -60,8 +60,6 @@ void plane_begin_turn(struct side *side)
 	side->now = plane_clock();
 	if (!plane->is_split)
 		plane->tx.now = side->now;
-	else if (side == &plane->tx)
-		plane->is_apart = true;
 }
 
 void plane_hold_tx(struct plane *plane)
@@ -69,7 +67,6 @@ void plane_hold_tx(struct plane *plane)
 	if (!plane->is_split || plane->has_tx)
 		return;
 	plane_begin_turn(&plane->tx);
-	plane->is_apart = false;
 	plane->has_tx = true;
 }
 
