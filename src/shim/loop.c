@@ -8,11 +8,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "shim.h"
 
 #define EVENTS_MAX 64
 /* Each event is two 32-bit words in the buffer: descriptor (-1: signals), flags (or the mask of signals). */
 #define EVENT_LENGTH 8
+/* A wait of so long is a rest; and how often at most it begins with giving memory back. */
+#define REST_MS 1000
+#define GIVE_BACK_S 10
 #define READABLE 1
 #define WRITABLE 2
 
@@ -95,6 +102,24 @@ static int64_t store(uint8_t *at, int32_t fd, uint32_t flags)
 	return 1;
 }
 
+/*
+ * What is free goes back to the system before a rest, for which there is time then: a status of a thousand peers leaves
+ * megabytes of holes. The C library of a router does that by itself.
+ */
+static void give_back(void)
+{
+#ifdef __GLIBC__
+	static int64_t next_s;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec < next_s)
+		return;
+	next_s = now.tv_sec + GIVE_BACK_S;
+	malloc_trim(0);
+#endif
+}
+
 /* Fills the buffer with events and returns how many; 0 on timeout. A negative timeout waits for ever. */
 static int64_t loop_wait(struct shim_call *call)
 {
@@ -108,6 +133,8 @@ static int64_t loop_wait(struct shim_call *call)
 
 	if (room == 0)
 		return -EINVAL;
+	if (timeout < 0 || timeout >= REST_MS)
+		give_back();
 	if (timeout > INT32_MAX)
 		timeout = INT32_MAX;
 	ready = epoll_wait(loop, events, room < EVENTS_MAX ? room : EVENTS_MAX, timeout < 0 ? -1 : timeout);
