@@ -42,6 +42,10 @@ $(MBEDTLS)/.done: scripts/source scripts/apt-suite | deps
 	@scripts/source mbedtls 3.6
 	@touch $@
 
+# What every packet passes is for speed where the rest is for size.
+HOT_PARTS := aes aesni aesce chacha20 chachapoly gcm poly1305 crypto_mbedtls plane_coalesce plane_packet plane_segment
+hot = $(if $(filter -Os,$(1)),$(if $(filter $(HOT_PARTS),$(2)),-O2))
+
 # One short line for each step; V=1 shows the commands.
 quiet = $(if $(V),,@echo 'build $(1)'; )
 
@@ -62,7 +66,7 @@ $(1)_flags := $(2) $(if $(filter mbedtls,$(4)),$(MBEDTLS_CFLAGS))
 
 $(1)/o/mbedtls/%.o: src/shim/mbedtls_config.h $(MBEDTLS)/.done
 	@mkdir -p $$(@D)
-	$$(call quiet,$$@)$(5) -std=gnu11 $(MBEDTLS_CFLAGS) -I$(MBEDTLS)/library -w -fPIC $(2) -c $(MBEDTLS)/library/$$*.c -o $$@
+	$$(call quiet,$$@)$(5) -std=gnu11 $(MBEDTLS_CFLAGS) -I$(MBEDTLS)/library -w -fPIC $(2) $$(call hot,$(2),$$*) -c $(MBEDTLS)/library/$$*.c -o $$@
 
 $(1)/libmbedtls.a: $(MBEDTLS_PARTS:%=$(1)/o/mbedtls/%.o)
 	@rm -f $$@
@@ -70,7 +74,7 @@ $(1)/libmbedtls.a: $(MBEDTLS_PARTS:%=$(1)/o/mbedtls/%.o)
 
 $(1)/o/exe/%.o: src/shim/%.c $(QUICKJS)/.done $(if $(filter mbedtls,$(4)),$(MBEDTLS)/.done)
 	@mkdir -p $$(@D)
-	$$(call quiet,$$@)$(5) $$(SHIM_CFLAGS) $(SHIM_WARN) -isystem $(QUICKJS) -fPIE $$($(1)_flags) -c $$< -o $$@
+	$$(call quiet,$$@)$(5) $$(SHIM_CFLAGS) $(SHIM_WARN) -isystem $(QUICKJS) -fPIE $$($(1)_flags) $$(call hot,$(2),$$*) -c $$< -o $$@
 
 $(1)/o/exe/main_embedded.o: src/shim/main_quickjs.c $(QUICKJS)/.done
 	@mkdir -p $$(@D)
