@@ -71,7 +71,7 @@ void key_note_sent(const struct plane *plane, struct data_key *key)
 	uint64_t sent = sent_with(key);
 
 	if (is_reached(key->rekey_packets, key->packets) || is_reached(key->rekey_bytes, key->bytes) ||
-	    (key->is_epoch ? key->seal.epoch >= plane->limits.epoch_soft :
+	    (key->epochs ? key->seal.epoch >= plane->limits.epoch_soft :
 			     sent >= plane->limits.soft_id || is_worn(plane, key, &key->seal, sent)))
 		key->is_sender_worn = true;
 }
@@ -103,7 +103,7 @@ void key_count_opened(struct plane *plane, struct data_key *key, size_t length)
 
 bool key_is_expiring(const struct data_key *key)
 {
-	return key->is_sender_worn || (!key->is_epoch && key->is_receiver_worn);
+	return key->is_sender_worn || (!key->epochs && key->is_receiver_worn);
 }
 
 /* ---- epochs */
@@ -171,11 +171,11 @@ static void end_direction(struct direction *direction)
 static void refill(struct data_key *key, int count)
 {
 	for (int i = count; i < EPOCH_FUTURE_KEYS; i++) {
-		struct direction *next = &key->future[i];
+		struct direction *next = &key->epochs->future[i];
 
 		*next = (struct direction){ 0 };
-		if (next_epoch_key(key->open_key))
-			begin_epoch(next, key, key->open_key, key->open.epoch + 1 + i);
+		if (next_epoch_key(key->epochs->open_key))
+			begin_epoch(next, key, key->epochs->open_key, key->open.epoch + 1 + i);
 		next->epoch = key->open.epoch + 1 + i;
 	}
 }
@@ -185,13 +185,13 @@ static void send_in_epoch(struct data_key *key, uint16_t epoch)
 	struct direction next = { 0 };
 	uint8_t epoch_key[EPOCH_KEY_LENGTH];
 
-	memcpy(epoch_key, key->seal_key, sizeof(epoch_key));
+	memcpy(epoch_key, key->epochs->seal_key, sizeof(epoch_key));
 	for (uint16_t at = key->seal.epoch; at < epoch; at++)
 		if (!next_epoch_key(epoch_key))
 			return;
 	/* Without memory the present epoch goes on. */
 	if (begin_epoch(&next, key, epoch_key, epoch)) {
-		memcpy(key->seal_key, epoch_key, sizeof(epoch_key));
+		memcpy(key->epochs->seal_key, epoch_key, sizeof(epoch_key));
 		end_direction(&key->seal);
 		key->seal = next;
 		key->next_id = 1;
@@ -201,9 +201,9 @@ static void send_in_epoch(struct data_key *key, uint16_t epoch)
 
 bool key_prepare(const struct plane *plane, struct data_key *key)
 {
-	uint64_t last = key->is_epoch ? EPOCH_COUNTER_MAX : PACKET_ID_MAX;
+	uint64_t last = key->epochs ? EPOCH_COUNTER_MAX : PACKET_ID_MAX;
 
-	if (key->is_epoch && key->seal.epoch < plane->limits.epoch_last &&
+	if (key->epochs && key->seal.epoch < plane->limits.epoch_last &&
 	    (key->next_id > last || is_worn(plane, key, &key->seal, sent_with(key)) ||
 	     /* Only its sender can replace a key: our own next epoch asks for it. */
 	     (key->seal.epoch == key->open.epoch && key->is_receiver_worn)))
@@ -217,7 +217,7 @@ enum plane_drop key_find(const struct plane *plane, struct data_key *key, const 
 	struct direction *found = &key->open;
 	uint16_t epoch;
 
-	if (key->is_epoch) {
+	if (key->epochs) {
 		/* The epoch format has a packet id and a header of its own. */
 		if (is_v1)
 			return DROP_OPCODE;
@@ -227,9 +227,9 @@ enum plane_drop key_find(const struct plane *plane, struct data_key *key, const 
 		if (epoch > plane->limits.epoch_last)
 			return DROP_EPOCH;
 		if (epoch > found->epoch && epoch <= found->epoch + EPOCH_FUTURE_KEYS)
-			found = &key->future[epoch - found->epoch - 1];
+			found = &key->epochs->future[epoch - found->epoch - 1];
 		else if (epoch != found->epoch)
-			found = &key->retiring;
+			found = &key->epochs->retiring;
 		if (epoch != found->epoch || !found->aead)
 			return DROP_EPOCH;
 	}
@@ -240,18 +240,18 @@ enum plane_drop key_find(const struct plane *plane, struct data_key *key, const 
 /* A later epoch becomes the present one, also for sending. */
 static void follow(struct data_key *key, struct direction *next)
 {
-	int skipped = next - key->future;
+	int skipped = next - key->epochs->future;
 
-	end_direction(&key->retiring);
-	key->retiring = key->open;
-	key->retiring_replay = key->replay;
+	end_direction(&key->epochs->retiring);
+	key->epochs->retiring = key->open;
+	key->epochs->retiring_replay = key->replay;
 	memset(&key->replay, 0, sizeof(key->replay));
 	key->open = *next;
 	memset(next, 0, sizeof(*next));
 	for (int i = 0; i < skipped; i++)
-		end_direction(&key->future[i]);
+		end_direction(&key->epochs->future[i]);
 	for (int i = skipped + 1; i < EPOCH_FUTURE_KEYS; i++)
-		key->future[i - skipped - 1] = key->future[i];
+		key->epochs->future[i - skipped - 1] = key->epochs->future[i];
 	refill(key, EPOCH_FUTURE_KEYS - skipped - 1);
 	if (key->seal.epoch < key->open.epoch)
 		send_in_epoch(key, key->open.epoch);
@@ -259,50 +259,62 @@ static void follow(struct data_key *key, struct direction *next)
 
 bool key_accept(struct plane *plane, struct data_key *key, struct direction *direction, uint64_t counter, int64_t now)
 {
-	if (direction == &key->retiring)
-		return replay_accept(&key->retiring_replay, counter, now);
-	if (direction != &key->open) {
-		if (counter == 0)
-			return false;
-		plane_hold_tx(plane);
-		follow(key, direction);
-		key_note_sent(plane, key);
-	}
+	if (direction == &key->open)
+		return replay_accept(&key->replay, counter, now);
+	if (direction == &key->epochs->retiring)
+		return replay_accept(&key->epochs->retiring_replay, counter, now);
+	if (counter == 0)
+		return false;
+	plane_hold_tx(plane);
+	follow(key, direction);
+	key_note_sent(plane, key);
 	return replay_accept(&key->replay, counter, now);
 }
 
 /* ---- life */
 
+/* False: no memory. */
+static bool begin_epochs(struct data_key *key, const uint8_t *seal, const uint8_t *open)
+{
+	key->epochs = calloc(1, sizeof(*key->epochs));
+	if (!key->epochs)
+		return false;
+	memcpy(key->epochs->seal_key, seal, EPOCH_KEY_LENGTH);
+	memcpy(key->epochs->open_key, open, EPOCH_KEY_LENGTH);
+	if (!begin_epoch(&key->seal, key, seal, 1) || !begin_epoch(&key->open, key, open, 1))
+		return false;
+	refill(key, 0);
+	return true;
+}
+
+static bool begin_plain(struct data_key *key, const struct key_bytes *seal, const struct key_bytes *open)
+{
+	int error;
+
+	key->seal.aead = crypto_aead_new(key->cipher, seal->key, seal->length, &error);
+	key->open.aead = crypto_aead_new(key->cipher, open->key, open->length, &error);
+	memcpy(key->seal.iv + PACKET_ID_LENGTH, seal->tail, NONCE_TAIL_LENGTH);
+	memcpy(key->open.iv + PACKET_ID_LENGTH, open->tail, NONCE_TAIL_LENGTH);
+	return key->seal.aead && key->open.aead;
+}
+
 struct data_key *key_new(const struct plane *plane, uint8_t key_id, const char *cipher, bool is_epoch,
 			 const struct key_bytes *seal, const struct key_bytes *open)
 {
 	struct data_key *key = calloc(1, sizeof(*key));
-	int error;
 
 	if (!key)
 		return NULL;
 	key->key_id = key_id;
-	key->is_epoch = is_epoch;
 	strncpy(key->cipher, cipher, sizeof(key->cipher) - 1);
 	key->is_chacha = strcmp(cipher, "CHACHA20-POLY1305") == 0;
 	key->next_id = plane->limits.first_id;
-	if (is_epoch) {
-		memcpy(key->seal_key, seal->key, EPOCH_KEY_LENGTH);
-		memcpy(key->open_key, open->key, EPOCH_KEY_LENGTH);
-		begin_epoch(&key->seal, key, key->seal_key, 1);
-		begin_epoch(&key->open, key, key->open_key, 1);
-		refill(key, 0);
-	} else {
-		key->seal.aead = crypto_aead_new(cipher, seal->key, seal->length, &error);
-		key->open.aead = crypto_aead_new(cipher, open->key, open->length, &error);
-		memcpy(key->seal.iv + PACKET_ID_LENGTH, seal->tail, NONCE_TAIL_LENGTH);
-		memcpy(key->open.iv + PACKET_ID_LENGTH, open->tail, NONCE_TAIL_LENGTH);
+	if (!(is_epoch ? begin_epochs(key, seal->key, open->key) : begin_plain(key, seal, open))) {
+		key_free(key);
+		return NULL;
 	}
 	key_note_sent(plane, key);
-	if (key->seal.aead && key->open.aead)
-		return key;
-	key_free(key);
-	return NULL;
+	return key;
 }
 
 void key_free(struct data_key *key)
@@ -311,9 +323,13 @@ void key_free(struct data_key *key)
 		return;
 	end_direction(&key->seal);
 	end_direction(&key->open);
-	end_direction(&key->retiring);
-	for (int i = 0; i < EPOCH_FUTURE_KEYS; i++)
-		end_direction(&key->future[i]);
+	if (key->epochs) {
+		end_direction(&key->epochs->retiring);
+		for (int i = 0; i < EPOCH_FUTURE_KEYS; i++)
+			end_direction(&key->epochs->future[i]);
+		explicit_bzero(key->epochs, sizeof(*key->epochs));
+		free(key->epochs);
+	}
 	explicit_bzero(key, sizeof(*key));
 	free(key);
 }

@@ -46,9 +46,16 @@ struct direction {
 	uint64_t blocks, failures;
 };
 
+/* The successors of `open`, what was before it, and the epoch keys of `seal` and of the last successor. */
+struct epochs {
+	struct direction future[EPOCH_FUTURE_KEYS], retiring;
+	struct replay retiring_replay;
+	uint8_t seal_key[EPOCH_KEY_LENGTH], open_key[EPOCH_KEY_LENGTH];
+};
+
 struct data_key {
 	uint8_t key_id;
-	bool is_chacha, is_epoch;
+	bool is_chacha;
 	/* Each side notes what it sees: the key nears its end. Used up, it is as good as not there. */
 	atomic_bool is_sender_worn, is_receiver_worn, is_expiry_told, is_used_up;
 	char cipher[24];
@@ -60,10 +67,8 @@ struct data_key {
 	/* Of tx, both directions; and of rx, what it has not added to them yet. */
 	uint64_t packets, bytes, opened_packets, opened_bytes;
 	struct replay replay;
-	/* Epoch format: the successors of `open`, what was before it, and the epoch keys of `seal` and the last successor. */
-	struct direction future[EPOCH_FUTURE_KEYS], retiring;
-	struct replay retiring_replay;
-	uint8_t seal_key[EPOCH_KEY_LENGTH], open_key[EPOCH_KEY_LENGTH];
+	/* Only of the epoch format. */
+	struct epochs *epochs;
 };
 
 /* As KeyLimits in src/plane/keys.ts. */

@@ -47,12 +47,12 @@ static void warn(struct plane *plane, struct peer *peer, struct data_key *key)
 
 static size_t id_length(const struct data_key *key)
 {
-	return key->is_epoch ? EPOCH_ID_LENGTH : PACKET_ID_LENGTH;
+	return key->epochs ? EPOCH_ID_LENGTH : PACKET_ID_LENGTH;
 }
 
 static uint64_t counter_of(const struct data_key *key, const uint8_t *id)
 {
-	return key->is_epoch ? (uint64_t)(id[2] << 8 | id[3]) << 32 | load32(id + 4) : load32(id);
+	return key->epochs ? (uint64_t)(id[2] << 8 | id[3]) << 32 | load32(id + 4) : load32(id);
 }
 
 static void make_nonce(uint8_t *nonce, const struct direction *direction, const uint8_t *id, size_t length)
@@ -173,8 +173,8 @@ static enum plane_drop open_packet(struct plane *plane, struct peer *peer, struc
 	if (reason != DROP_NONE)
 		return reason;
 	*length -= ahead + CRYPTO_TAG_LENGTH;
-	text = key->is_epoch ? id + ahead : id + ahead + CRYPTO_TAG_LENGTH;
-	tag = key->is_epoch ? text + *length : id + ahead;
+	text = key->epochs ? id + ahead : id + ahead + CRYPTO_TAG_LENGTH;
+	tag = key->epochs ? text + *length : id + ahead;
 	make_nonce(nonce, direction, id, ahead);
 	/* P_DATA_V1 leaves its opcode byte unauthenticated. */
 	if (crypto_aead_open(direction->aead, nonce, is_v1 ? id : datagram, is_v1 ? ahead : header + ahead, text, *length,
@@ -243,13 +243,13 @@ static bool seal_packet(struct data_key *key, uint8_t *out, size_t header, const
 	uint8_t nonce[CRYPTO_NONCE_LENGTH], *id = out + header, *text;
 	bool is_v1 = header == DATA_HEADER_V1;
 
-	text = key->is_epoch ? id + ahead : id + ahead + CRYPTO_TAG_LENGTH;
+	text = key->epochs ? id + ahead : id + ahead + CRYPTO_TAG_LENGTH;
 	/* Counted before it is used: whatever happens below, this id never comes again. */
 	store(id, (uint64_t)key->seal.epoch << 48 | key->next_id++, ahead);
 	key->seal.blocks += (length + 15) / 16;
 	make_nonce(nonce, &key->seal, id, ahead);
 	return crypto_aead_seal(key->seal.aead, nonce, is_v1 ? id : out, is_v1 ? ahead : header + ahead, payload, length,
-				text, key->is_epoch ? text + length : id + ahead) == 0;
+				text, key->epochs ? text + length : id + ahead) == 0;
 }
 
 bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *payload, size_t length)
