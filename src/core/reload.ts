@@ -64,7 +64,9 @@ function tellChanges(state: ServerState, peer: ServerPeer): 'now' | 'later' | un
 
 /** The client connects again and finds its new addresses and routes, or is refused. */
 function admitAnew(state: ServerState, peer: ServerPeer, now: number, out: Outbox): void {
-  const identity = identify(state, peer.session.current);
+  const { current, previous = current } = peer.session;
+  // In the middle of a renegotiation the new key knows no certificate yet, or one that nobody has looked at.
+  const identity = identify(state, current.introduced ? current : previous);
   const refusal = 'reason' in identity ? identity : undefined;
   closePeer(
     state,

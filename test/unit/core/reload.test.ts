@@ -73,6 +73,25 @@ describe('core/reload: server', () => {
     deepEqual(addresses(bench), ['alice 10.8.0.2', 'bob 10.8.0.77']);
   });
 
+  it('one that is just renegotiating comes anew, too, and is not refused', () => {
+    const bench = server();
+    const alice = join(bench);
+    bench.step({ kind: 'command', command: 'renegotiate', peer: 'alice' });
+    change(bench, {}, ['alice']);
+    match(bench.lastText(), /alice .* disconnected: its configuration changed/);
+    converse(bench, alice);
+    equal(alice.texts.at(-1), 'RESTART');
+  });
+
+  it('one that is just renegotiating and may not any more is refused', () => {
+    const bench = server();
+    const alice = join(bench);
+    bench.step({ kind: 'command', command: 'renegotiate', peer: 'alice' });
+    change(bench, { peers: [peer('alice', { enabled: false })] }, ['alice']);
+    converse(bench, alice);
+    equal(alice.texts.at(-1), 'AUTH_FAILED,disabled by the administrator');
+  });
+
   it('one that is disabled hears why, and is let in again when it may', () => {
     const bench = server();
     const hand = join(bench);
