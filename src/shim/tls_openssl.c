@@ -90,10 +90,13 @@ static void drop_certificate(SSL *ssl)
 	SSL_SESSION *session = SSL_get_session(ssl), *bare = SSL_SESSION_new();
 	uint8_t secret[SSL_MAX_MASTER_KEY_LENGTH], *encoded = NULL;
 	size_t secret_length = SSL_SESSION_get_master_key(session, secret, sizeof(secret));
+	uint8_t fragments = SSL_SESSION_get_max_fragment_length(session);
+	/* No call sets this, and records may be no longer than the client wants. */
+	bool has_short_records = fragments >= TLSEXT_max_fragment_length_512 && fragments <= TLSEXT_max_fragment_length_4096;
 	const uint8_t *at;
 	int length;
 
-	if (bare && SSL_SESSION_set1_master_key(bare, secret, secret_length) &&
+	if (!has_short_records && bare && SSL_SESSION_set1_master_key(bare, secret, secret_length) &&
 	    SSL_SESSION_set_cipher(bare, SSL_SESSION_get0_cipher(session)) &&
 	    SSL_SESSION_set_protocol_version(bare, SSL_SESSION_get_protocol_version(session))) {
 		length = i2d_SSL_SESSION(bare, &encoded);
