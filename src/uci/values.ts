@@ -22,7 +22,7 @@ const DEFAULT_PORT = 1194;
 const CIPHERS = Object.keys(CIPHER_KEY_LENGTH) as CipherName[];
 const LABEL = /^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-const CONTROL = /[\x00-\x1f\x7f]/;
+const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
 
 const TRUE = ['1', 'on', 'yes', 'true', 'enabled'];
 const FALSE = ['0', 'off', 'no', 'false', 'disabled'];
@@ -120,8 +120,8 @@ function readCipher(text: string): Reading {
 
 function readPushLine(text: string): Reading {
   // PUSH_REPLY separates options by commas; OpenVPN cuts what is longer than its line.
-  if (text.includes(',') || CONTROL.test(text)) {
-    return { rule: 'must not contain commas or control characters' };
+  if (text.trim() === '' || text.includes(',') || CONTROL.test(text)) {
+    return { rule: 'must have words, and no commas or control characters' };
   }
   return encodeUtf8(text).length <= 255 ? { value: text } : { rule: 'must be at most 255 bytes' };
 }

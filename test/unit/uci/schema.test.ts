@@ -144,7 +144,7 @@ const VALUES: Readonly<Record<string, Values>> = {
   },
   push_option: {
     yes: ['dhcp-option NTP 10.0.0.1', 'x'.repeat(255)],
-    no: ['a,b', 'a\nb', 'x'.repeat(256), 'ä'.repeat(128)],
+    no: [' ', 'a,b', 'a\nb', 'a\u0085', 'x'.repeat(256), 'ä'.repeat(128)],
   },
   redirect_gateway: BOOLS,
   remote: {
