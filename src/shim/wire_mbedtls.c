@@ -9,6 +9,15 @@
 /* More than the header, IV, MAC, padding and connection id of a record, for which the library makes room, too. */
 #define RECORD_OVERHEAD 1024
 
+/* What there is of a buffer at least: some builds of the library shorten it for who takes short records only. */
+#ifdef MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH
+#define IN_LENGTH(ssl) ((ssl)->MBEDTLS_PRIVATE(in_buf_len))
+#define OUT_LENGTH(ssl) ((ssl)->MBEDTLS_PRIVATE(out_buf_len))
+#else
+#define IN_LENGTH(ssl) MBEDTLS_SSL_IN_CONTENT_LEN
+#define OUT_LENGTH(ssl) MBEDTLS_SSL_OUT_CONTENT_LEN
+#endif
+
 int wire_send(void *opaque, const unsigned char *bytes, size_t length)
 {
 	struct tls_session *session = opaque;
@@ -85,8 +94,8 @@ void wire_rest(struct tls_session *session)
 		return;
 	memcpy(session->in_counter, ssl->MBEDTLS_PRIVATE(in_ctr), sizeof(session->in_counter));
 	move_buffers(ssl, NULL, NULL);
-	mbedtls_platform_zeroize(in, MBEDTLS_SSL_IN_CONTENT_LEN);
-	mbedtls_platform_zeroize(out, MBEDTLS_SSL_OUT_CONTENT_LEN);
+	mbedtls_platform_zeroize(in, IN_LENGTH(ssl));
+	mbedtls_platform_zeroize(out, OUT_LENGTH(ssl));
 	mbedtls_free(in);
 	mbedtls_free(out);
 }
