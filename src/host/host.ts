@@ -194,7 +194,7 @@ export interface NativePlane {
   removeSocket(socket: number): Failure | undefined;
   /** Without a device: a datagram, a frame, the time. */
   fromNetwork(path: Uint8Array, datagram: Uint8Array, now: number): void;
-  fromTun(frame: Uint8Array, now: number): void;
+  fromTun(frame: Uint8Array, now: number, tells?: boolean): void;
   tick(now: number): void;
   deadline(): number | undefined;
   /** Ends the thread and wipes all keys. */

@@ -139,8 +139,8 @@ class ShimNativePlane implements NativePlane {
     );
   }
 
-  fromTun(frame: Uint8Array, now: number): void {
-    demand(this.#shim, 'plane_from_tun', this.#shim.plane_from_tun(this.#handle, frame, now));
+  fromTun(frame: Uint8Array, now: number, tells = false): void {
+    demand(this.#shim, 'plane_from_tun', this.#shim.plane_from_tun(this.#handle, frame, now, tells ? 1 : 0));
   }
 
   tick(now: number): void {

@@ -252,7 +252,7 @@ export interface RawShim {
   plane_send_record(plane: Handle, socket: number, record: Uint8Array): Status;
   plane_remove_socket(plane: Handle, socket: number): Status;
   plane_from_network(plane: Handle, path: Uint8Array, datagram: Uint8Array, now: number): Status;
-  plane_from_tun(plane: Handle, frame: Uint8Array, now: number): Status;
+  plane_from_tun(plane: Handle, frame: Uint8Array, now: number, tells: number): Status;
   plane_tick(plane: Handle, now: number): Status;
   plane_deadline(plane: Handle): readonly number[] | Status;
 }

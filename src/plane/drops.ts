@@ -3,9 +3,9 @@
 
 /**
  * Why packets are dropped: up to `reverse-path` received ones, after it ones from TUN; `link-local` both. `epoch`: of one
- * long gone or too far ahead. The last four
- * are the native plane's: a super-packet whose header lies, a socket and a device that take no more, control packets
- * that came faster than they were read.
+ * long gone or too far ahead. The last five are the native plane's: a super-packet whose header lies, a socket and a
+ * device that take no more, control packets that came faster than they were read, and what told a sender that its
+ * packets wait too long.
  */
 export const DROP_REASONS = [
   'short',
@@ -28,5 +28,6 @@ export const DROP_REASONS = [
   'send',
   'tun',
   'control',
+  'queue',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];

@@ -49,7 +49,7 @@ export interface NativeEngine {
   sendRecord(socket: number, record: Uint8Array): EngineFailure | undefined;
   removeSocket(socket: number): EngineFailure | undefined;
   fromNetwork(path: Uint8Array, datagram: Uint8Array, now: number): void;
-  fromTun(frame: Uint8Array, now: number): void;
+  fromTun(frame: Uint8Array, now: number, tells?: boolean): void;
   tick(now: number): void;
   deadline(): number | undefined;
   close(): void;
@@ -290,9 +290,9 @@ export class NativePlane implements PacketPlane {
     this.fromFrame(frame, now);
   }
 
-  /** A packet or super-packet behind its virtio header. */
-  fromFrame(frame: Uint8Array, now: number): void {
-    this.#engine.fromTun(frame, now);
+  /** A packet or super-packet behind its virtio header; `tells`: its sender is to slow down. */
+  fromFrame(frame: Uint8Array, now: number, tells = false): void {
+    this.#engine.fromTun(frame, now, tells);
     this.receive();
   }
 

@@ -4,7 +4,7 @@
 # all that again with Mbed TLS for OpenSSL under build/mbedtls. build/tsan/ovpnd has the thread sanitizer.
 
 SHIM_PARTS := handle address socket loop udp tcp tun netlink stream files lock resolve process password crypto tls tls_queue \
-	plane plane_turn plane_peer_commands plane_events plane_table plane_key plane_packet plane_segment plane_coalesce plane_send plane_stream plane_io
+	plane plane_turn plane_peer_commands plane_events plane_table plane_key plane_packet plane_segment plane_coalesce plane_send plane_queue plane_stream plane_io
 TLS_BODY := crypto tls wire context certificate pkey
 QUICKJS_PARTS := quickjs dtoa libregexp libunicode cutils
 QUICKJS := build/source/quickjs
@@ -118,4 +118,4 @@ build/bytecode.c: build/ovpnd.js build/compile
 	@mv $@.new $@
 
 .SECONDARY:
--include $(wildcard build/o/*/*.d build/asan/o/*/*.d build/tsan/o/*/*.d build/mbedtls/o/*/*.d build/mbedtls/asan/o/*/*.d)
+-include $(wildcard $(addsuffix /o/*/*.d,build build/asan build/tsan build/mbedtls build/mbedtls/asan build/cross/*/mbedtls))

@@ -11,7 +11,7 @@
 /* For a millisecond or two without a processor at a few Gbit/s; a small router has less to lose. */
 #define SOCKET_BUFFER_MIN (512 * 1024)
 #define SOCKET_BUFFER_MAX (2048 * 1024)
-#define MEMORY_PART 128
+#define MEMORY_PART 512
 
 int64_t plane_locked(struct shim_call *call, plane_command run)
 {
@@ -120,8 +120,8 @@ static int64_t events_fd(struct shim_call *call)
 
 /* ---- sockets */
 
-/* Bytes for what waits in a socket, by the memory of the machine. */
-static int socket_buffer(void)
+/* Bytes for what waits to be received, by the memory of the machine. */
+static int receive_buffer(void)
 {
 	struct sysinfo info;
 	uint64_t size;
@@ -152,7 +152,7 @@ static int64_t do_add_socket(struct plane *plane, struct shim_call *call)
 {
 	const union shim_value *in = call->in;
 	struct plane_socket *socket = calloc(1, sizeof(*socket));
-	int size = socket_buffer();
+	int size = receive_buffer(), send_size = SOCKET_BUFFER_MIN;
 
 	if (!socket)
 		return -ENOMEM;
@@ -161,7 +161,7 @@ static int64_t do_add_socket(struct plane *plane, struct shim_call *call)
 	socket->family = in[3].number == 4 ? AF_INET : AF_INET6;
 	plane_probe_socket(plane, socket->fd);
 	/* The usual 208 KB hold two super-packets; only root may have more than the system's limit. */
-	if (in[4].number && setsockopt(socket->fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) == 0)
+	if (in[4].number && setsockopt(socket->fd, SOL_SOCKET, SO_SNDBUFFORCE, &send_size, sizeof(send_size)) == 0)
 		setsockopt(socket->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 	return take_socket(plane, socket);
 }
@@ -249,7 +249,7 @@ static int64_t do_take_datagram(struct plane *plane, struct shim_call *call)
 }
 static COMMAND(take_datagram)
 
-/* plane, virtio header and packet, now */
+/* plane, virtio header and packet, now, tells */
 static int64_t do_take_frame(struct plane *plane, struct shim_call *call)
 {
 	const union shim_value *in = call->in;
@@ -258,7 +258,7 @@ static int64_t do_take_frame(struct plane *plane, struct shim_call *call)
 		return -EINVAL;
 	plane_set_now(plane, in[2].number);
 	memcpy(plane->tun_area, in[1].bytes.data, in[1].bytes.length);
-	plane_from_tun(plane, plane->tun_area, in[1].bytes.length);
+	plane_from_tun(plane, plane->tun_area, in[1].bytes.length, in[3].number);
 	return 0;
 }
 static COMMAND(take_frame)
@@ -307,7 +307,7 @@ const struct shim_entry shim_plane[] = {
 	{ "plane_send_record", plane_send_record, "i:plane i:number b:record", SHIM_PLANE },
 	{ "plane_remove_socket", plane_remove_socket, "i:plane i:number", SHIM_PLANE },
 	{ "plane_from_network", plane_take_datagram, "i:plane b:path b:datagram i:now", SHIM_PLANE },
-	{ "plane_from_tun", plane_take_frame, "i:plane b:frame i:now", SHIM_PLANE },
+	{ "plane_from_tun", plane_take_frame, "i:plane b:frame i:now i:tells", SHIM_PLANE },
 	{ "plane_tick", plane_step, "i:plane i:now", SHIM_PLANE },
 	{ "plane_deadline", plane_deadline, "i:plane", SHIM_PLANE },
 	{ 0 },

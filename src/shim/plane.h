@@ -9,6 +9,7 @@
  *   plane_segment.c   checksums, cutting super-packets, MSS
  *   plane_coalesce.c  joining received packets into super-packets
  *   plane_send.c      datagrams on their way out, in runs of equal size
+ *   plane_queue.c     when senders are told to slow down
  *   plane_stream.c    TCP connections
  *   plane_io.c        the data threads: TUN device, sockets, timer; plane_turn.c: whose turn it is
  *
@@ -150,6 +151,12 @@ struct run {
 	bool is_apart, is_too_large, is_sourceless;
 };
 
+/* Whether TUN's queue stands, and when a sender is told next. */
+struct queue {
+	bool is_standing;
+	int64_t gap_ms, next_ms;
+};
+
 /* Whoever comes first has it first: a thread that takes its turns without a pause keeps nobody out. */
 struct turns {
 	pthread_mutex_t mutex;
@@ -195,6 +202,7 @@ struct plane {
 	struct plane_socket *sockets;
 	/* Of tx. */
 	bool is_blocked, is_broken;
+	struct queue queue;
 
 	/* Buffers: rx's are its area and flows. */
 	uint8_t *rx_area, *out_area, *tun_area;
@@ -239,8 +247,8 @@ void plane_receive(struct plane *plane, const struct plane_path *from, uint8_t *
 struct peer *plane_next_hop(struct plane *plane, const uint8_t *packet, size_t length);
 /* Encrypts `payload` for a peer and puts it on its way; false: no key (any more). */
 bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *payload, size_t length);
-/* A packet, or super-packet behind a virtio header, from TUN; the buffer is scratch afterwards. */
-void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length);
+/* A packet, or super-packet behind a virtio header, from TUN; the buffer is scratch afterwards. `tells`: its sender is to slow down. */
+void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length, bool tells);
 /* Keepalive, when it is time. */
 void plane_tick(struct plane *plane);
 void plane_wake(struct plane *plane, const struct peer *peer);
@@ -266,6 +274,11 @@ bool send_has_room(const struct plane *plane);
 /* Forgets what waits for a socket that goes away. */
 void send_forget(struct plane *plane, int number);
 struct plane_socket *plane_socket_find(struct plane *plane, int number);
+
+/* plane_queue.c: nothing waits in TUN. */
+void queue_emptied(struct queue *queue);
+/* A packet was read: whether its sender is to slow down. */
+bool queue_tells(struct queue *queue, int64_t now);
 
 /* plane_stream.c */
 struct stream *stream_new(const struct plane_path *path, size_t record_max);

@@ -111,9 +111,10 @@ static void read_tun(struct plane *plane)
 		if (length < 0) {
 			if (errno == EBADFD || errno == ENODEV || errno == EBADF)
 				break_down(plane, errno);
+			queue_emptied(&plane->queue);
 			return;
 		}
-		plane_from_tun(plane, plane->tun_area, length);
+		plane_from_tun(plane, plane->tun_area, length, queue_tells(&plane->queue, plane->tx.now));
 		bytes += length;
 	}
 }

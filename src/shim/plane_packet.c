@@ -312,7 +312,7 @@ struct peer *plane_next_hop(struct plane *plane, const uint8_t *packet, size_t l
 	return peer;
 }
 
-void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length)
+void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length, bool tells)
 {
 	struct segments segments;
 	struct peer *peer;
@@ -329,11 +329,18 @@ void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length)
 		return;
 	limit4 = segment_limit(plane, peer, 4);
 	limit6 = segment_limit(plane, peer, 6);
+	tells = tells && !packet_mark(frame + TUN_HEADER_LENGTH, length - TUN_HEADER_LENGTH);
 	if (!segments_begin(&segments, frame, length, limit4, limit6)) {
 		plane_drop(&plane->tx, DROP_OFFLOAD);
 		return;
 	}
 	while ((packet = segments_next(&segments, &length))) {
+		/* One of a super-packet is enough. */
+		if (tells) {
+			tells = false;
+			plane_drop(&plane->tx, DROP_QUEUE);
+			continue;
+		}
 		if (plane->mssfix)
 			packet_clamp(packet, length, limit4, limit6);
 		/* Counted before there is a key, as the kernel does. */

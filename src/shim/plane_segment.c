@@ -139,6 +139,22 @@ void packet_clamp(uint8_t *packet, size_t length, int mss4, int mss6)
 	}
 }
 
+bool packet_mark(uint8_t *packet, size_t length)
+{
+	size_t header = length ? (packet[0] & 15) * 4u : 0;
+
+	if (length >= 40 && packet[0] >> 4 == 6 && packet[1] & 0x30) {
+		packet[1] |= 0x30;
+		return true;
+	}
+	if (length < 20 || packet[0] >> 4 != 4 || header < 20 || header > length || !(packet[1] & 3))
+		return false;
+	packet[1] |= 3;
+	memset(packet + 10, 0, 2);
+	put_checksum(packet + 10, checksum_add(0, packet, header), 0);
+	return true;
+}
+
 /* Finishes the checksum that the kernel left to the device. */
 static bool complete(uint8_t *packet, size_t length, const struct virtio_net_hdr *header)
 {

@@ -38,6 +38,8 @@ uint64_t checksum_pseudo(const uint8_t *packet, uint8_t protocol, size_t length)
 size_t packet_transport(const uint8_t *packet, size_t length, uint8_t *protocol);
 /* Lowers the MSS option of a SYN to `mss`; the checksum is complete before and after. */
 void packet_clamp(uint8_t *packet, size_t length, int mss4, int mss6);
+/* Congestion Experienced (RFC 3168) for a sender that understands it; false: it does not. */
+bool packet_mark(uint8_t *packet, size_t length);
 
 struct segments {
 	uint8_t *packet, *next;

@@ -5,6 +5,7 @@
 import { deepStrictEqual, ok, strictEqual } from 'node:assert';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Namespace } from './harness/namespace.ts';
 import { isStock } from './harness/openvpn.ts';
 import { type Options, writeUci } from './harness/ovpnd.ts';
 import { peerNames } from './harness/peers.ts';
@@ -340,6 +341,38 @@ function held(ends: Ends): Row {
   };
 }
 
+/** Packets that came with a mark of congestion. */
+async function marked(namespace: Namespace): Promise<number> {
+  const lines = (await namespace.run(['cat', '/proc/net/netstat'])).split('\n');
+  const [names = [], values = []] = lines
+    .filter(line => line.startsWith('IpExt:'))
+    .map(line => line.split(' '));
+  return Number(values[names.indexOf('InCEPkts')]);
+}
+
+/** The sender is the slower one by far. */
+const SLOW_OURS: Ends = { server: 'quickjs', client: 'tsan' };
+
+const standing: Row = {
+  title: 'who sends more than our thread takes hears of it: by losses, or by marks where it understands them',
+  runtimes: runtimesOf(SLOW_OURS),
+  body: async world => {
+    const { wire, client } = await up(world, SLOW_OURS, AGREEMENT);
+    const told = async (): Promise<number> => (await statusOf(client)).drops.plane.queue ?? 0;
+    const lossy = await Transfer.start(world, wire.right, wire.left, SERVER4);
+    await world.until('a packet was lost to tell', PATIENCE_MS, async () => (await told()) > 0);
+    await lossy.stop();
+    for (const space of [wire.left, wire.right])
+      await space.run(['sh', '-c', 'echo 1 >/proc/sys/net/ipv4/tcp_ecn']);
+    const before = await told();
+    strictEqual(await marked(wire.left), 0);
+    const capable = await Transfer.start(world, wire.right, wire.left, SERVER4);
+    await world.until('a packet was marked', PATIENCE_MS, async () => (await marked(wire.left)) > 0);
+    await capable.stop();
+    strictEqual(await told(), before, 'a packet that could be marked was lost');
+  },
+};
+
 const killed: Row = {
   title: 'both ends are killed under load: nothing is left, and they start again',
   runtimes: ['quickjs'],
@@ -391,5 +424,6 @@ table('native plane, bad days', { atOnce: 4 }, [
   held(OURS_OURS),
   held(OURS_THEIRS),
   held(THEIRS_OURS),
+  standing,
   killed,
 ]);

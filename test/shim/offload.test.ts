@@ -262,6 +262,36 @@ describe('super-packets', () => {
     );
   });
 
+  for (const version of [4, 6] as const) {
+    it(`IPv${version}: who is to slow down loses one segment, or has all marked`, () => {
+      const payload = new Uint8Array(3000);
+      for (const tos of [0, 1, 2, 3]) {
+        const pair = ends(SEPARATE);
+        pair.from.fromFrame(superFrame({ version, protocol: 6, payload, tos: 0xb8 | tos }, 1000), 0, true);
+        carry(pair);
+        strictEqual(pair.delivered.length, tos === 0 ? 2 : 3);
+        strictEqual(pair.from.drops().queue, tos === 0 ? 1 : 0);
+        ok(pair.delivered.every(isRight));
+        const seen = pair.delivered.map(bytes =>
+          version === 4 ? bytes[1] : ((bytes[0]! & 15) << 4) | (bytes[1]! >> 4),
+        );
+        deepStrictEqual(new Set(seen), new Set([tos === 0 ? 0xb8 : 0xbb]));
+      }
+    });
+  }
+
+  it('what is no whole IP packet is not marked, and lost like any other', () => {
+    const pair = ends(SEPARATE);
+    for (const bytes of [
+      [0x46, 3],
+      [0x41, ...new Array(30).fill(3)],
+      [0x60, 0x30, ...new Array(30).fill(0)],
+    ])
+      pair.from.fromFrame(frame(Uint8Array.from(bytes)), 0, true);
+    carry(pair);
+    strictEqual(pair.delivered.length, 0);
+  });
+
   it('a checksum that the kernel left open is completed', () => {
     const whole = packet({ version: 6, protocol: 17, payload: Uint8Array.of(1, 2, 3) });
     const open = superFrame({ version: 6, protocol: 17, payload: Uint8Array.of(1, 2, 3) }, 0);
