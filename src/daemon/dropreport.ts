@@ -3,22 +3,27 @@
 // not the log. Timer: `dueAt`, the end of a period in which something was dropped.
 
 import { type Endpoint, formatEndpoint } from '../core/address.ts';
+import type { DropReason as ControlDrop } from '../core/drop.ts';
+import type { DropReason as PlaneDrop } from '../plane/drops.ts';
+
+type Reason = ControlDrop | PlaneDrop;
 
 const PERIOD_MS = 10_000;
 
-/** Ordinary on a network that repeats and reorders packets: counted, not reported. */
-const ORDINARY = new Set([
+/** Ordinary on a network that repeats and reorders packets, on a host with multicast, at full speed: counted, not reported. */
+const ORDINARY: ReadonlySet<string> = new Set<Reason>([
   'duplicate',
   'no-instance',
   'window',
   'state',
   'no-route',
   'link-local',
-  'multicast',
+  'group',
+  'queue',
 ]);
 
 /** What a reason means to a person. */
-const MEANING: Readonly<Record<string, string>> = {
+const MEANING: Readonly<Partial<Record<Reason, string>>> = {
   hmac: 'not sealed with our key: is tls_crypt or tls_auth the same on both sides?',
   'client-key': 'sealed under another tls_crypt_v2 server key, or damaged',
   short: 'truncated',
@@ -50,7 +55,7 @@ export function createDropReport(what: string, warn: (text: string) => void): Dr
 
   function write(now: number): void {
     const parts = [...pending].map(([reason, count]) => {
-      const meaning = MEANING[reason];
+      const meaning = MEANING[reason as Reason];
       return `${count} ${reason}${meaning === undefined ? '' : ` (${meaning})`}`;
     });
     const from = last === undefined ? '' : `, last from ${formatEndpoint(last)}`;

@@ -16,8 +16,8 @@ describe('drop report', () => {
   it('keeps quiet about what is ordinary, and about nothing new', () => {
     const said: string[] = [];
     const report = createDropReport('control', text => said.push(text));
-    report.look({ duplicate: 5, 'no-instance': 3 }, 0, FROM);
-    report.look({ duplicate: 5, 'no-instance': 3 }, 99_999, FROM);
+    report.look({ duplicate: 5, 'no-instance': 3, group: 2, queue: 1 }, 0, FROM);
+    report.look({ duplicate: 5, 'no-instance': 3, group: 2, queue: 1 }, 99_999, FROM);
     deepStrictEqual(said, []);
     strictEqual(report.dueAt, undefined);
   });
