@@ -233,7 +233,8 @@ function onOutcomes(
         if (peer.keys !== undefined) beginRenegotiation(peer.keys, out.plane, now);
         break;
       case 'keyMethod':
-        onKeyMethod(state, peer, outcome.key, now, out);
+        // TLS may have ended right behind it: then nothing can be derived any more.
+        if (outcome.key.phase !== 'failed') onKeyMethod(state, peer, outcome.key, now, out);
         break;
       case 'active':
         if (peer.keys !== undefined) confirmKey(peer.keys, outcome.key, now);
