@@ -202,6 +202,9 @@ describe('core/login: tokens', () => {
     match(show(bench, token), new RegExp(`^PUSH_REPLY.*${token.replaceAll(/[+/]/g, '\\$&')}`));
     equal(show(bench, token, 'bob'), 'AUTH_FAILED');
     equal(show(bench, token.replace(/....$/, 'AAAA')), 'AUTH_FAILED');
+    // It would be pushed as it came.
+    for (const other of [`${token}\n`, `${token} `, token.replace(/.{40}$/, '\n$&'), `${token}=`])
+      equal(show(bench, other), 'AUTH_FAILED', JSON.stringify(other));
     equal(show(bench, 'SESS_ID_AT_'), 'AUTH_FAILED');
     Object.assign(bench.state.deps, { wallS: () => 1_700_000_000 + TOKEN_LIFETIME_S });
     equal(show(bench, token), 'AUTH_FAILED,SESSION: token expired');
