@@ -26,7 +26,7 @@ import { PEER_ID_UNDEF } from './plane.ts';
 import { type Pool, releaseAddress, takeAddress } from './pool.ts';
 import { later, type Refusal } from './refusal.ts';
 import { type FixedPeer, type ServerState, silenceS } from './server.ts';
-import { NONE, push, type ServerPeer } from './serverpeer.ts';
+import { leavePlane, NONE, push, type ServerPeer } from './serverpeer.ts';
 import { introduce, type KeyState } from './session.ts';
 import { agreeDynamicWrap } from './sessionpacket.ts';
 import { printable } from './text.ts';
@@ -115,28 +115,32 @@ export function admit(
       ...(vpnIp6 && { vpnIp6 }),
     },
   });
+  // From here on whatever happens gives them back.
+  peer.peerId = peerId;
+  peer.vpnIps = vpnIps.map(formatIp);
+  state.byId.set(peerId, peer);
   const deferMs = deferralMs(options.handWindowS, options.renegS);
   const { cipher, derivation, format } = choice;
   const { rekeyAfter } = options;
   const chosen = { peerId, cipher, derivation, format, deferMs, rekeyAfter };
   const keys = installFirst(peer.session, chosen, out.plane);
   if (keys === undefined) {
+    // Nobody has heard of it yet.
     out.plane.pop();
-    for (const ip of vpnIps) for (const pool of state.pools) releaseAddress(pool, ip);
+    state.byId.delete(peerId);
+    peer.peerId = undefined;
+    leavePlane(state, peer, out);
     return { reason: 'no usable data key' };
   }
   if (choice.dynamicWrap) agreeDynamicWrap(peer.session);
   const { ccExit } = choice;
   Object.assign(peer, {
     keys,
-    peerId,
     ccExit,
-    vpnIps: vpnIps.map(formatIp),
     routes,
     state: 'connected',
     connectedAtS: deps.wallS(),
   });
-  state.byId.set(peerId, peer);
   introduce(peer.session, key);
   wipeSources(key);
   if (p2p === undefined) {

@@ -119,6 +119,8 @@ export interface CoreDeps {
   readonly tls: TlsFactory;
   /** Seconds since 1970, for the replay id of wrapped packets and for status only. */
   readonly wallS: () => number;
+  /** Whether an exception ends only the peer that it concerns. */
+  readonly contains?: boolean;
 }
 
 /** Collects the effects of one step, by kind. */

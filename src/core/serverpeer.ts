@@ -391,13 +391,7 @@ export function closePeer(
   }
   peer.state = 'closing';
   peer.closeAt = now + CLOSE_DELAY_S * 1000;
-  for (const ip of peer.vpnIps) for (const pool of state.pools) releaseAddress(pool, parseIp(ip)!);
-  if (peer.peerId !== undefined) {
-    out.plane.push({ op: 'delPeer', peerId: peer.peerId });
-    state.byId.delete(peer.peerId);
-  }
-  peer.peerId = undefined;
-  peer.keys = undefined;
+  leavePlane(state, peer, out);
   settlePeer(state, peer, now, out);
   const isStranger = action === 'refused' && peer.commonName === '';
   if (isStranger && !mayReport(state.gate)) return;
@@ -406,6 +400,18 @@ export function closePeer(
     peer: peer.name,
     action,
   });
+}
+
+/** It has no data channel, peer id and tunnel addresses any more. */
+export function leavePlane(state: ServerState, peer: ServerPeer, out: Outbox): void {
+  for (const ip of peer.vpnIps) for (const pool of state.pools) releaseAddress(pool, parseIp(ip)!);
+  if (peer.peerId !== undefined) {
+    out.plane.push({ op: 'delPeer', peerId: peer.peerId });
+    state.byId.delete(peer.peerId);
+  }
+  peer.vpnIps = NONE;
+  peer.peerId = undefined;
+  peer.keys = undefined;
 }
 
 /** The client's address changed under an authentic packet: its control channel follows. */

@@ -134,6 +134,7 @@ class RunningTunnel implements Tunnel {
       random: host.random,
       tls: () => this.#openTls(),
       wallS: () => host.wallS(),
+      contains: true,
     };
     const { capabilities } = this.plane;
     this.endpoint =
