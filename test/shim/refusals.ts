@@ -113,7 +113,7 @@ export const SIGNATURES: Readonly<Record<string, string>> = {
   plane_send_record: 'iib',
   plane_remove_socket: 'ii',
   plane_from_network: 'ibbi',
-  plane_from_tun: 'ibi',
+  plane_from_tun: 'ibii',
   plane_tick: 'ii',
   plane_deadline: 'i',
 };
