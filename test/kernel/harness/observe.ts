@@ -37,10 +37,10 @@ export async function kernelTable(namespace: Namespace, device: string): Promise
   return JSON.parse(await namespace.run(['ovpn-peers', device])) as KernelTable;
 }
 
-/** How often the threads of a process have run: each packet through user space would wake one. */
+/** How often the threads of a process have gone to sleep: each packet through user space would wake one. */
 export async function wakeups(guest: Guest, process: GuestProcess): Promise<number> {
   const pid = await process.pid();
   const text = await guest.sh(`cat /proc/${pid}/task/*/status`);
-  const counts = [...text.matchAll(/^(?:non)?voluntary_ctxt_switches:\s+([0-9]+)$/gm)];
+  const counts = [...text.matchAll(/^voluntary_ctxt_switches:\s+([0-9]+)$/gm)];
   return counts.reduce((sum, match) => sum + Number(match[1]), 0);
 }
