@@ -3,6 +3,7 @@
 // a renegotiation, and followed by 2.7 when our keys wear out.
 
 import { deepStrictEqual, ok, strictEqual } from 'node:assert';
+import { GUEST_PATIENCE_MS } from '../interop/harness/wait.ts';
 import { type End, type Extra, type Kind, SERVER_ADDRESSES, SERVER4, up } from './harness/ends.ts';
 import { NAMES } from './harness/offload.ts';
 import { ping, pingAll } from './harness/ping.ts';
@@ -30,7 +31,7 @@ async function connect(
   const extras = { server: isOurs(kinds.server) ? extra : VERB, client: isOurs(kinds.client) ? extra : VERB };
   const { wire, server, client } = await up(scene, kinds, { cipher: 'AES-256-GCM' }, extras);
   const [ours, theirs] = isOurs(kinds.server) ? [server, client] : [client, server];
-  await theirs.process.line(AGREED, 5000);
+  await theirs.process.line(AGREED, GUEST_PATIENCE_MS);
   strictEqual((await ours.ovpnd!.status()).peers[0]!.data_format, 'aead-epoch');
   return { ours, theirs, right: wire.right };
 }
@@ -57,7 +58,7 @@ function row(server: Kind, client: Kind): Row {
       await steadily(pair);
       const { process } = pair.theirs;
       // What 2.7 itself sends with, two epochs on.
-      await process.line(/Outgoing Epoch Data key 3/, 5000);
+      await process.line(/Outgoing Epoch Data key 3/, GUEST_PATIENCE_MS);
       const handshakes = process.count(/Control Channel: TLS/);
       ok(handshakes >= 2, `${handshakes} handshakes`);
       strictEqual((await pair.ours.ovpnd!.status()).peers[0]!.data_format, 'aead-epoch');
