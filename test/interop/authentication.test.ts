@@ -16,6 +16,7 @@ import { type Row, table } from './harness/rows.ts';
 import { once, runState } from './harness/state.ts';
 import { bundled } from './harness/traffic.ts';
 import { type End, type Extra, SERVER4, startClient, startServer } from './harness/tunnel.ts';
+import { PATIENCE_MS } from './harness/wait.ts';
 import type { World } from './harness/world.ts';
 
 const hashOf = (password: string): string => openssl('passwd', '-6', '-salt', 'saltsalt', password);
@@ -186,7 +187,7 @@ const tokens: Row = {
     const client = startClient(world, wire, keys, 'openvpn', {}, { lines }).process;
     await reach(world, wire.right, SERVER4);
     const cameIn = (times: number) =>
-      world.until(`in ${times} times`, 20_000, () => client.count(/Sequence Completed/) === times);
+      world.until(`in ${times} times`, PATIENCE_MS, () => client.count(/Sequence Completed/) === times);
     // Half a day, and a renegotiation; more than a day after the login.
     writeFileSync(ahead, '50000');
     await client.line(/PUSH: Received control message: 'PUSH_REPLY,auth-token/);
@@ -202,7 +203,7 @@ const tokens: Row = {
     await cameIn(3);
     await first.process.stop();
     const second = await startServer(world, wire.left, keys, 'quickjs', {}, extra);
-    await second.process.line(/refused: its token is not good any more/, 20_000);
+    await second.process.line(/refused: its token is not good any more/);
     await cameIn(4);
     await reach(world, wire.right, SERVER4);
   },
@@ -393,7 +394,7 @@ const expiredAtClient: Row = {
     const options = { username: 'anna', password: 'hunter2', reneg_sec: '0' };
     const client = startClient(world, wire, keys, 'quickjs', {}, { options }).process;
     await reach(world, wire.right, SERVER4);
-    await client.line(/authentication failed: SESSION: .*expired/, 30_000);
+    await client.line(/authentication failed: SESSION: .*expired/);
     await reach(world, wire.right, SERVER4);
   },
 };

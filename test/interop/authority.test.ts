@@ -12,6 +12,7 @@ import { expireSoon } from './harness/pki.ts';
 import { Process, run } from './harness/process.ts';
 import { type Row, table } from './harness/rows.ts';
 import { listening, SERVER_ADDRESSES, SERVER4 } from './harness/tunnel.ts';
+import { PATIENCE_MS } from './harness/wait.ts';
 import type { World } from './harness/world.ts';
 
 const OVPND = resolve('build/ovpnd');
@@ -54,7 +55,7 @@ async function authority(world: World, ...how: string[]): Promise<Scene> {
   writeFileSync(join(config, 'ovpnd'), text, { mode: 0o600 });
   const ovpnd = async (...words: string[]): Promise<string> => {
     const child = new Process('ovpnd', [OVPND, ...words, '-c', config, '-k', keys, '-r', sockets]);
-    const { code } = await child.ended(20_000);
+    const { code } = await child.ended();
     strictEqual(code, 0, child.output);
     return child.output;
   };
@@ -81,7 +82,7 @@ const edwards: Row = {
     const scene = await authority(world, '--key', 'ed25519');
     const client = alice(world, scene);
     await reach(world, scene.wire.right, SERVER4);
-    match(await client.line(/Control Channel:/, 20_000), /ED25519/);
+    match(await client.line(/Control Channel:/), /ED25519/);
   },
 };
 
@@ -117,7 +118,7 @@ const lifeOfAPeer: Row = {
     strictEqual(client.count(/Initialization Sequence Completed/), 1);
     match(await ovpnd('pki', 'revoke', 'home', 'alice'), /1 certificate of 'alice' revoked/);
     await server.line(/alice .*certificate revoked/i, 60_000);
-    await world.until('alice stays out', 30_000, () => server.count(/certificate revoked/i) > 1);
+    await world.until('alice stays out', PATIENCE_MS, () => server.count(/certificate revoked/i) > 1);
     strictEqual((await ping(wire.right, SERVER4, { count: 1 })).received, 0);
     match(await ovpnd('pki', 'list', 'home'), /alice +revoked/);
     await client.kill();

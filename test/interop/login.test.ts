@@ -12,6 +12,7 @@ import { ping, reach } from './harness/ping.ts';
 import { type Pki, pki } from './harness/pki.ts';
 import { type Row, table } from './harness/rows.ts';
 import { SERVER4, startClient, startServer } from './harness/tunnel.ts';
+import { PATIENCE_MS } from './harness/wait.ts';
 import type { World } from './harness/world.ts';
 
 function user(name: string, password: string, more: Record<string, string> = {}): Section {
@@ -147,7 +148,7 @@ const disabledLive: Row = {
     strictEqual((await ping(wires[1]!.right, SERVER4, { count: 5 })).received, 5);
     await world.until(
       'anna is out',
-      10_000,
+      PATIENCE_MS,
       async () => (await ping(wires[0]!.right, SERVER4, { count: 1 })).received === 0,
     );
   },

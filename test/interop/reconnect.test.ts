@@ -155,7 +155,7 @@ function limited(push: string, said: RegExp): Row {
       const { wire, server, client } = await up(world, THEIRS_OURS, AGREEMENT, { server: { lines } });
       await client.process.line(said);
       await server.process.line(/CC-EEN exit message received|remote-exit/);
-      await world.until('a second connection', 10_000, () => client.process.count(/: connected: /) > 1);
+      await world.until('a second connection', PATIENCE_MS, () => client.process.count(/: connected: /) > 1);
       await reach(world, wire.right, SERVER4);
     },
   };

@@ -199,7 +199,7 @@ const restarts: Row = {
     // Somebody else's port.
     const bind = "require('dgram').createSocket('udp4').bind(1196)";
     world.spawn('other', hub, [process.execPath, '-e', bind]);
-    await world.until('the port is taken', 10_000, async () =>
+    await world.until('the port is taken', PATIENCE_MS, async () =>
       (await hub.run(['ss', '-ulnH'])).includes(':1196'),
     );
     const at = ovpnd!.process.lines.length;
@@ -279,7 +279,11 @@ const revoked: Row = {
       rewrite(ovpnd!, keys, {}, [section('0')]);
       match(await reload(ovpnd!), /^applied: peer client0$/m);
       await clients[0]!.process.line(/AUTH_FAILED/);
-      await world.until('it is gone', 10_000, async () => !(await peerNames(ovpnd!)).includes('client0'));
+      await world.until(
+        'it is gone',
+        PATIENCE_MS,
+        async () => !(await peerNames(ovpnd!)).includes('client0'),
+      );
       rewrite(ovpnd!, keys, {}, [section('1')]);
       await reload(ovpnd!);
       await reach(world, wires[0]!.right, SERVER4);

@@ -145,7 +145,7 @@ const fiveClients: Row = {
     strictEqual((await peerNames(server.ovpnd!)).length, 5);
     const done = await server.ovpnd!.ask('disconnect', 'home', 'client0');
     strictEqual(done.code, 0, done.output);
-    await world.until('it is back', 20_000, async () => (await peerNames(server.ovpnd!)).length === 5);
+    await world.until('it is back', PATIENCE_MS, async () => (await peerNames(server.ovpnd!)).length === 5);
     await reach(world, wires[0]!.right, SERVER4);
   },
 };

@@ -5,15 +5,10 @@ import { match, ok, rejects, strictEqual } from 'node:assert';
 import { accelerator } from './harness/need.ts';
 import { type Row, table } from './harness/rows.ts';
 
-/** Hardware would be faster; this is what emulation on a slow, shared core must not exceed. */
-const BOOT_MS_MAX = 30_000;
-
 const boots: Row = {
   title: 'boots',
-  timeoutMs: 150_000,
   body: async ({ guest }) => {
     console.log(`      ${(await guest.run(['uname', '-r'])).trim()}, ${guest.bootMs} ms, ${accelerator()}`);
-    ok(guest.bootMs < BOOT_MS_MAX, `${guest.bootMs} ms`);
   },
 };
 

@@ -54,7 +54,6 @@ async function steadily({ ours, right }: Pair): Promise<void> {
 function row(server: Kind, client: Kind): Row {
   return {
     title: `${NAMES[server]} server, ${NAMES[client]} client: keys wear out and are renewed under traffic`,
-    timeoutMs: 240_000,
     body: async scene => {
       const script = await bundleInto(scene.guest, 'test/kernel/guest/worn-keys.ts');
       const extra = { program: ['ovpnd-run', script], options: { reneg_sec: String(RENEWAL_S) } };

@@ -2,6 +2,7 @@
 // Two hundred peers added to the kernel and taken away: at each step its table is the plane's.
 
 import { match, strictEqual } from 'node:assert';
+import { GUEST_PATIENCE_MS } from '../interop/harness/wait.ts';
 import { table } from './harness/rows.ts';
 import { bundleInto } from './harness/script.ts';
 
@@ -16,10 +17,10 @@ table('many peers', 1, [
       const script = await bundleInto(scene.guest, 'test/kernel/guest/many-peers.ts');
       const child = scene.spawn('many peers', namespace, ['ovpnd-run', script, String(PEERS)]);
       child.isEnding = true;
-      await child.line(/^full$/, 60_000);
+      await child.line(/^full$/);
       const { peers } = JSON.parse(await namespace.run(['ovpn-peers', 'many'])) as { peers: unknown[] };
       strictEqual(peers.length, PEERS);
-      await child.ended(60_000);
+      await child.ended(GUEST_PATIENCE_MS);
       match(child.output, /^done$/m, child.output);
     },
   },

@@ -4,6 +4,7 @@
 
 import { match, ok, strictEqual } from 'node:assert';
 import type { Section } from '../interop/harness/ovpnd.ts';
+import { GUEST_PATIENCE_MS } from '../interop/harness/wait.ts';
 import { type Kind, SERVER4, SERVER6, startClient, startServer, up } from './harness/ends.ts';
 import type { Namespace, Wire } from './harness/namespace.ts';
 import { K, NAMES } from './harness/offload.ts';
@@ -60,7 +61,7 @@ function float(client: Kind): Row {
       const since = (await ovpnd!.status()).peers[0]!.connected_since;
       const steady = await SteadyPing.start(wire.right, SERVER4, { intervalS: 0.1 });
       await move(wire, '10.99.0.3');
-      await scene.until('status shows the new address', 20_000, async () =>
+      await scene.until('status shows the new address', GUEST_PATIENCE_MS, async () =>
         /10\.99\.0\.3/.test((await ovpnd!.status()).peers[0]?.real_address ?? ''),
       );
       const { sent, received } = await steady.stop();
@@ -116,13 +117,15 @@ function told(client: Kind): Row {
       } = await up(scene, { server: K, client }, {}, { server: { options } });
       // OpenVPN makes its device anew.
       const routes = () => wire.right.ip(`route show dev ${end.device}`).catch(() => '');
-      await scene.until('its route is there', 20_000, async () =>
+      await scene.until('its route is there', GUEST_PATIENCE_MS, async () =>
         (await routes()).includes('198.51.100.0/24'),
       );
       const { ovpnd } = server;
       await wire.left.sh(`sed -i s/198.51.100.0/203.0.113.0/ ${ovpnd!.dir}/ovpnd`);
       strictEqual((await ovpnd!.ask('reload', 'home')).code, 0);
-      await scene.until('its route is new', 20_000, async () => (await routes()).includes('203.0.113.0/24'));
+      await scene.until('its route is new', GUEST_PATIENCE_MS, async () =>
+        (await routes()).includes('203.0.113.0/24'),
+      );
       ok(!(await routes()).includes('198.51.100'));
       await reach(scene, wire.right, SERVER4);
       strictEqual((await ovpnd!.status()).peers.length, 1);

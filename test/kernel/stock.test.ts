@@ -12,7 +12,7 @@ function row(agreement: Agreement): Row {
       const { wire, server, client } = await up(scene, { server: 'dco', client: 'dco' }, agreement);
       await pingAll(wire.right, SERVER_ADDRESSES);
       const said = new RegExp(`Data Channel: cipher '${agreement.cipher}'`);
-      for (const end of [server, client]) await end.process.line(said, 3000);
+      for (const end of [server, client]) await end.process.line(said);
     },
   };
 }

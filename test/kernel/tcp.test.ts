@@ -3,6 +3,7 @@
 // connection, and its end noticed.
 
 import { deepStrictEqual, strictEqual } from 'node:assert';
+import { PATIENCE_MS } from '../interop/harness/wait.ts';
 import { type Extra, type Kind, SERVER_ADDRESSES, SERVER4, type Tunnel, up } from './harness/ends.ts';
 import { K, NAMES, offloaded } from './harness/offload.ts';
 import { ping, pingAll, reach } from './harness/ping.ts';
@@ -89,7 +90,11 @@ function ends(server: Kind, client: Kind): Row {
       const tunnel = await overTcp(scene, server, client, { client: { clean: false } });
       await tunnel.client.process.kill();
       const { ovpnd } = tunnel.server;
-      await scene.until('the peer is gone', 5000, async () => (await ovpnd!.status()).peers.length === 0);
+      await scene.until(
+        'the peer is gone',
+        PATIENCE_MS,
+        async () => (await ovpnd!.status()).peers.length === 0,
+      );
       strictEqual((await ping(tunnel.wire.right, SERVER4, { count: 1 })).received, 0);
     },
   };
@@ -101,7 +106,7 @@ function comesBack(server: Kind, client: Kind): Row {
     body: async scene => {
       const tunnel = await overTcp(scene, server, client);
       strictEqual((await tunnel.server.ovpnd!.ask('disconnect', 'home', 'client0')).code, 0);
-      await scene.until('it is gone', 5000, async () =>
+      await scene.until('it is gone', PATIENCE_MS, async () =>
         /disconnected/.test(tunnel.server.process.lines.join('\n')),
       );
       await reach(scene, tunnel.wire.right, SERVER4);

@@ -247,7 +247,7 @@ export async function up(
   const wire = await scene.pair();
   const server = await startServer(scene, wire.left, kinds.server, agreement, extra.server);
   const client = await startClient(scene, wire, kinds.client, agreement, extra.client);
-  await reach(scene, wire.right, SERVER4, 60_000);
+  await reach(scene, wire.right, SERVER4);
   await assertPlane(server);
   await assertPlane(client);
   return { wire, server, client };

@@ -7,13 +7,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { killGroup, once, runState } from '../../interop/harness/state.ts';
-import { until } from '../../interop/harness/wait.ts';
+import { GUEST_PATIENCE_MS, until } from '../../interop/harness/wait.ts';
 import { GuestProcess } from './guest-process.ts';
 import { kernelImage, writeImage } from './image.ts';
 import { accelerator } from './need.ts';
 
-const BOOT_MS = 120_000;
-const COMMAND_MS = 120_000;
+const BOOT_MS = 300_000;
 const HEADER = 9;
 /** An oops ends the guest, and with it every test: nothing after it could be believed. */
 const KERNEL_WORDS = 'console=ttyS0 quiet loglevel=4 panic=-1 oops=panic mitigations=off random.trust_cpu=on';
@@ -131,7 +130,7 @@ export class Guest {
   /** Runs a command to its end, whatever that is. */
   async try(words: readonly string[], options: RunOptions = {}): Promise<Result> {
     const child = this.spawn(words, options);
-    const exit = await child.ended(options.ms ?? COMMAND_MS).catch(async error => {
+    const exit = await child.ended(options.ms ?? GUEST_PATIENCE_MS).catch(async error => {
       await child.kill();
       throw error;
     });

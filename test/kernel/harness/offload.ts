@@ -2,7 +2,7 @@
 // ovpnd on the kernel's data plane, and the proof that packets do not pass through the process.
 
 import { ok } from 'node:assert';
-import { pause } from '../../interop/harness/wait.ts';
+import { PATIENCE_MS, pause } from '../../interop/harness/wait.ts';
 import type { End, Kind } from './ends.ts';
 import { wakeups } from './observe.ts';
 import { type PingResult, ping } from './ping.ts';
@@ -29,7 +29,7 @@ const WAKEUPS_PER_S = 10;
 const WAKEUPS_SHARE_MOST = 0.5;
 
 /** Counters in status are up to a second old; on a loaded machine an answer takes its time, too. */
-const COUNTERS_MS = 10_000;
+const COUNTERS_MS = PATIENCE_MS;
 const POLL_MS = 200;
 
 const COUNTERS = ['rx_packets', 'tx_packets'] as const;

@@ -6,13 +6,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Identity, type Pki, pki } from '../../interop/harness/pki.ts';
 import { once } from '../../interop/harness/state.ts';
-import { until } from '../../interop/harness/wait.ts';
+import { GUEST_PATIENCE_MS, until } from '../../interop/harness/wait.ts';
 import { Guest } from './guest.ts';
 import type { GuestProcess } from './guest-process.ts';
 import { connect, Namespace, type Wire } from './namespace.ts';
 
 const TAIL_LINES = 40;
-const CLEAN_MS = 60_000;
+const CLEAN_MS = GUEST_PATIENCE_MS;
 
 /** The run's keys and certificates, under /pki in the guest. */
 export interface Keys {

@@ -52,7 +52,7 @@ export class Browser {
       acceptDownloads: true,
       timeout: 60_000,
     });
-    context.setDefaultTimeout(20_000);
+    context.setDefaultTimeout(60_000);
     const page = context.pages()[0] ?? (await context.newPage());
     return new Browser(context, page, folder);
   }
