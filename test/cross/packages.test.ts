@@ -187,7 +187,6 @@ table('a root file system of one package', { atOnce: 2 }, [
   {
     title: 'carries a tunnel',
     runtimes: ['arm'],
-    timeoutMs: 300_000,
     body: async world => {
       const root = resolve(world.folder('root'));
       makeRoot(root);

@@ -103,7 +103,6 @@ const newer: Row = {
 const lifeOfAPeer: Row = {
   title: 'init, export, connect, renew, revoke, refused',
   runtimes: ['quickjs'],
-  timeoutMs: 180_000,
   body: async world => {
     const scene = await authority(world);
     const { wire, keys, server, profile, ovpnd } = scene;

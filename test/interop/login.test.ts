@@ -275,7 +275,6 @@ const revokedLive: Row = {
   title:
     'ovpnd server: a list that changes counts from the next handshake on: who is revoked is out, the others stay',
   runtimes: ['quickjs'],
-  timeoutMs: 180_000,
   body: async world => {
     const keys = await pki();
     const { hub, wires } = await world.star(3);

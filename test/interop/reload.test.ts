@@ -76,7 +76,6 @@ function change(i: number, files: { ca: string; cert: string }): { options: Opti
 const hundred: Row = {
   title: `${RELOADS} reloads of every kind under 1,000 packets a second: none lost`,
   runtimes: ['quickjs'],
-  timeoutMs: 240_000,
   body: async world => {
     const keys = await pki();
     const { hub, wires } = await world.star(3);

@@ -19,7 +19,6 @@ function row(ends: Ends, starter: 'server' | 'client'): Row {
   return {
     title: `${describeEnds(ends)}, started by the ${starter}`,
     runtimes: runtimesOf(ends),
-    timeoutMs: 150_000,
     isWaiting: true,
     body: async world => {
       const { wire, server, client } = await up(world, ends, { wrap: 'tls-crypt' }, startedBy(starter));
