@@ -89,14 +89,19 @@ export async function ping(from: Namespace, address: string, options: PingOption
 
 /** Waits until `address` answers. */
 export async function reach(world: World, from: Namespace, address: string, ms = PATIENCE_MS): Promise<void> {
-  await world.until(`${address} answers`, ms, async () => {
-    const child = from.spawn('ping', ['ping', '-n', '-q', '-c', '1', '-W', '0.3', address]);
-    return (await child.ended()).code === 0;
-  });
+  await world.until(`${address} answers`, ms, () => answers(from, address));
+}
+
+async function answers(from: Namespace, address: string): Promise<boolean> {
+  const child = from.spawn('ping', ['ping', '-n', '-q', '-c', '1', '-W', '0.3', address]);
+  return (await child.ended()).code === 0;
 }
 
 /** Small and large packets to each address, all of them answered. */
 export async function pingAll(from: Namespace, addresses: readonly string[]): Promise<void> {
+  // The addresses of a device come one after the other.
+  for (const address of addresses)
+    await until(`${address} answers`, PATIENCE_MS, () => answers(from, address));
   const cases = addresses.flatMap(address => [SMALL, LARGE].map(size => ({ address, size })));
   const results = await Promise.all(
     cases.map(async ({ address, size }) => {

@@ -47,7 +47,7 @@ function qemuWords(image: string, log: string, memoryMb: number): string[] {
   const console_ = ['-chardev', `file,id=console,path=${log}`, '-serial', 'chardev:console'];
   return [
     // The death signal covers the one case no handler can: this process being killed outright.
-    ...['setpriv', '--pdeathsig', 'KILL', 'nice', '-n', '10', 'qemu-system-x86_64'],
+    ...['setpriv', '--pdeathsig', 'KILL', 'nice', '-n', '5', 'qemu-system-x86_64'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-m', String(memoryMb)],
     ...[...machine, ...files, ...port, '-device', 'virtserialport,chardev=agent', ...console_],
   ];
