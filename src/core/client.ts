@@ -139,8 +139,7 @@ function onOutcomes(
         if (state.keys !== undefined) beginRenegotiation(state.keys, out.plane, now);
         break;
       case 'keyMethod':
-        // TLS may have ended right behind it: then nothing can be derived any more.
-        if (outcome.key.phase !== 'failed') onKeyMethod(state, session, outcome.key, now, out);
+        onKeyMethod(state, session, outcome.key, now, out);
         break;
       case 'active':
         onActive(state, outcome.key, now);
@@ -182,7 +181,7 @@ function onActive(state: ClientState, key: KeyState, now: number): void {
 
 function onText(state: ClientState, text: string, now: number, out: Outbox): void {
   if (text.startsWith('PUSH_REPLY')) {
-    // As with a key method message.
+    // TLS may have ended right behind it: then no key can be derived.
     if (state.session?.current.phase === 'failed') return;
     // A second reply only brings a new token.
     const failure =

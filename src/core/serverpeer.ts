@@ -233,8 +233,7 @@ function onOutcomes(
         if (peer.keys !== undefined) beginRenegotiation(peer.keys, out.plane, now);
         break;
       case 'keyMethod':
-        // TLS may have ended right behind it: then nothing can be derived any more.
-        if (outcome.key.phase !== 'failed') onKeyMethod(state, peer, outcome.key, now, out);
+        onKeyMethod(state, peer, outcome.key, now, out);
         break;
       case 'active':
         if (peer.keys !== undefined) confirmKey(peer.keys, outcome.key, now);

@@ -300,23 +300,27 @@ function advance(session: Session, key: KeyState, outcomes: Outcome[]): void {
 }
 
 function readPlaintext(session: Session, key: KeyState, outcomes: Outcome[]): void {
+  const said: Outcome[] = [];
   for (;;) {
     const record = key.tls.read();
     if (record === undefined) break;
     if (key.phase === 'keyMethod') {
       const message = decodeKeyMethod2(record, session.options.role === 'client' ? 'server' : 'client');
       if (isDrop(message)) return fail(key, 'malformed key method 2 message', outcomes);
-      const { source, ...said } = message;
+      const { source, ...rest } = message;
       key.remoteSource = source;
-      key.remote = said;
+      key.remote = rest;
       key.phase = 'confirm';
-      outcomes.push({ kind: 'keyMethod', key, message });
+      said.push({ kind: 'keyMethod', key, message });
     } else {
       const texts = decodeTexts(record);
-      if (!isDrop(texts)) for (const text of texts) outcomes.push({ kind: 'text', text });
+      if (!isDrop(texts)) for (const text of texts) said.push({ kind: 'text', text });
     }
   }
-  if (key.tls.status() === 'failed') fail(key, key.tls.error(), outcomes);
+  const isOver = key.tls.status() === 'failed';
+  // With TLS ended right behind a key method message nothing can be derived any more; a farewell is still to be heard.
+  outcomes.push(...(isOver ? said.filter(({ kind }) => kind === 'text') : said));
+  if (isOver) fail(key, key.tls.error(), outcomes);
 }
 
 function confirm(session: Session, key: KeyState, outcomes: Outcome[]): void {

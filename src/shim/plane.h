@@ -241,10 +241,10 @@ bool plane_same_remote(const struct plane_path *a, const struct plane_path *b);
 
 /* plane_packet.c */
 void plane_drop(struct side *side, enum plane_drop reason);
-/* A datagram with a data opcode, decrypted in place. */
+/* What came from the network: data is decrypted in place, all else is for JavaScript. */
+void plane_take_packet(struct plane *plane, const struct plane_path *from, uint8_t *packet, size_t length);
+/* One with a data opcode. */
 void plane_receive(struct plane *plane, const struct plane_path *from, uint8_t *datagram, size_t length);
-/* The peer that an IP packet from TUN goes to; NULL: dropped and counted. */
-struct peer *plane_next_hop(struct plane *plane, const uint8_t *packet, size_t length);
 /* Encrypts `payload` for a peer and puts it on its way; false: no key (any more). */
 bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *payload, size_t length);
 /* A packet, or super-packet behind a virtio header, from TUN; the buffer is scratch afterwards. `tells`: its sender is to slow down. */
@@ -288,6 +288,9 @@ void stream_read(struct plane *plane, struct plane_socket *socket);
 void stream_write(struct plane *plane, struct plane_socket *socket, const uint8_t *bytes, size_t length,
 		  bool is_data);
 void stream_flush(struct plane *plane, struct plane_socket *socket);
+bool stream_is_ended(const struct stream *stream);
+/* For room in the socket. */
+bool stream_waits(const struct stream *stream);
 
 /* plane_turn.c */
 void plane_init_sides(struct plane *plane);

@@ -29,9 +29,6 @@
 #define SLOTS_MAX 32
 #define STACK_SIZE (128 * 1024)
 
-extern bool stream_is_ended(const struct stream *stream);
-extern bool stream_waits(const struct stream *stream);
-
 int64_t plane_clock(void)
 {
 	struct timespec now;
@@ -196,18 +193,6 @@ static size_t read_control(struct plane *plane, struct plane_socket *socket, str
 	return size;
 }
 
-static void take_datagram(struct plane *plane, const struct plane_path *path, uint8_t *datagram, size_t length)
-{
-	uint8_t opcode = length ? datagram[0] >> 3 : 0;
-
-	if (opcode == P_DATA_V1 || opcode == P_DATA_V2)
-		plane_receive(plane, path, datagram, length);
-	else if (length > CONTROL_LENGTH_MAX)
-		plane_drop(&plane->rx, DROP_CONTROL);
-	else
-		plane_tell(plane, EVENT_CONTROL, path, PATH_LENGTH, datagram, length, false);
-}
-
 /* How many messages were there. */
 static int read_udp(struct plane *plane, struct plane_socket *socket)
 {
@@ -238,7 +223,7 @@ static int read_udp(struct plane *plane, struct plane_socket *socket)
 		size = size ? size : length;
 		for (size_t at = 0; at < length || at == 0; at += part) {
 			part = length - at < size ? length - at : size;
-			take_datagram(plane, &path, plane->rx_area + i * room + at, part);
+			plane_take_packet(plane, &path, plane->rx_area + i * room + at, part);
 			if (part == 0)
 				break;
 		}

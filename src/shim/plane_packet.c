@@ -234,6 +234,18 @@ void plane_receive(struct plane *plane, const struct plane_path *from, uint8_t *
 	plane_drop(&plane->rx, receive(plane, from, datagram, length));
 }
 
+void plane_take_packet(struct plane *plane, const struct plane_path *from, uint8_t *packet, size_t length)
+{
+	uint8_t opcode = length ? packet[0] >> 3 : 0;
+
+	if (opcode == P_DATA_V1 || opcode == P_DATA_V2)
+		plane_receive(plane, from, packet, length);
+	else if (length > CONTROL_LENGTH_MAX)
+		plane_drop(&plane->rx, DROP_CONTROL);
+	else
+		plane_tell(plane, EVENT_CONTROL, from, PATH_LENGTH, packet, length, false);
+}
+
 /* ---- sending */
 
 /* Packet id, ciphertext and tag behind the header at `out`; false: the library failed. */
@@ -288,7 +300,8 @@ bool plane_transmit(struct plane *plane, struct peer *peer, const uint8_t *paylo
 	return true;
 }
 
-struct peer *plane_next_hop(struct plane *plane, const uint8_t *packet, size_t length)
+/* The peer that an IP packet from TUN goes to; NULL: dropped and counted. */
+static struct peer *next_hop(struct plane *plane, const uint8_t *packet, size_t length)
 {
 	int version = ip_version(packet, length);
 	const uint8_t *from = packet + (version == 4 ? 12 : 8), *to = packet + (version == 4 ? 16 : 24);
@@ -324,7 +337,7 @@ void plane_from_tun(struct plane *plane, uint8_t *frame, size_t length, bool tel
 		return;
 	}
 	/* Once for a whole super-packet. */
-	peer = plane_next_hop(plane, frame + TUN_HEADER_LENGTH, length - TUN_HEADER_LENGTH);
+	peer = next_hop(plane, frame + TUN_HEADER_LENGTH, length - TUN_HEADER_LENGTH);
 	if (!peer)
 		return;
 	limit4 = segment_limit(plane, peer, 4);

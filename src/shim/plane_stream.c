@@ -79,18 +79,6 @@ bool stream_waits(const struct stream *stream)
 	return stream->backlog_length > 0;
 }
 
-static void take(struct plane *plane, struct stream *stream, uint8_t *packet, size_t length)
-{
-	uint8_t opcode = packet[0] >> 3;
-
-	if (opcode == P_DATA_V1 || opcode == P_DATA_V2)
-		plane_receive(plane, &stream->path, packet, length);
-	else if (length > CONTROL_LENGTH_MAX)
-		plane_drop(&plane->rx, DROP_CONTROL);
-	else
-		plane_tell(plane, EVENT_CONTROL, &stream->path, PATH_LENGTH, packet, length, false);
-}
-
 void stream_read(struct plane *plane, struct plane_socket *socket)
 {
 	struct stream *stream = socket->stream;
@@ -117,7 +105,7 @@ void stream_read(struct plane *plane, struct plane_socket *socket)
 		}
 		if (have - at < RECORD_HEADER + length)
 			break;
-		take(plane, stream, area + at + RECORD_HEADER, length);
+		plane_take_packet(plane, &stream->path, area + at + RECORD_HEADER, length);
 		at += RECORD_HEADER + length;
 	}
 	stream->held_length = have - at;

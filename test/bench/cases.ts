@@ -131,29 +131,34 @@ export class Cases {
     return { row, ...about, entrants, comparisons };
   }
 
-  private async tcp(): Promise<Contest[]> {
+  /** One stream and four, each as a contest that `further` may add to. */
+  private async streams(
+    row: RowName,
+    wire: string,
+    site: (daemon: Subject | 'openvpn') => Promise<Site>,
+    further = async (contest: Contest, _run: (site: Site, seconds: number) => Promise<Sample>) => contest,
+  ): Promise<Contest[]> {
     const contests: Contest[] = [];
     for (const streams of [1, 4]) {
-      const about = { title: `TCP, ${streams} stream${streams > 1 ? 's' : ''}`, unit: 'Mbit/s' };
-      const target = { ratio: 8, cpu: 6 };
+      const about = { title: `TCP, ${streams} stream${streams > 1 ? 's' : ''}${wire}`, unit: 'Mbit/s' };
       const run = (site: Site, seconds: number): Promise<Sample> => tcp(site, seconds, { streams });
-      const contest = await this.versus('tcp', about, target, daemon => this.plain(daemon), run);
-      contests.push(hasWireguard() ? await this.withWireguard(contest, run) : contest);
+      contests.push(await further(await this.versus(row, about, { ratio: 8, cpu: 6 }, site, run), run));
     }
     return contests;
   }
 
-  private async ideal(): Promise<Contest[]> {
-    const open = (daemon: Subject | 'openvpn'): Promise<Site> => {
+  private tcp(): Promise<Contest[]> {
+    const plain = (daemon: Subject | 'openvpn'): Promise<Site> => this.plain(daemon);
+    return this.streams('tcp', '', plain, async (contest, run) =>
+      hasWireguard() ? this.withWireguard(contest, run) : contest,
+    );
+  }
+
+  private ideal(): Promise<Contest[]> {
+    return this.streams('ideal', ', a wire that cuts by itself', daemon => {
       const name = `ideal wire, ${daemon === STOCK ? STOCK : daemon.title}`;
       return this.site(name, { server: daemon, client: daemon }, 'ideal');
-    };
-    const contest = (streams: number): Promise<Contest> => {
-      const title = `TCP, ${streams} stream${streams > 1 ? 's' : ''}, a wire that cuts by itself`;
-      const run = (site: Site, seconds: number): Promise<Sample> => tcp(site, seconds, { streams });
-      return this.versus('ideal', { title, unit: 'Mbit/s' }, { ratio: 8, cpu: 6 }, open, run);
-    };
-    return [await contest(1), await contest(4)];
+    });
   }
 
   private async withWireguard(
