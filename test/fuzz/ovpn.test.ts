@@ -6,7 +6,8 @@ import fc from 'fast-check';
 import { commandOf, decodeFamily, PolicyTable } from '../../src/netlink/generic.ts';
 import { type Message, readMessages } from '../../src/netlink/message.ts';
 import { decodeOvpn, encodeKeyNew, encodePeerNew } from '../../src/netlink/ovpn.ts';
-import { FAMILY, FakeOvpn } from '../unit/plane/kernelfake.ts';
+import { FakeOvpn } from '../unit/plane/kernelfake.ts';
+import { FAMILY } from '../unit/plane/kernelfakemessages.ts';
 import { openWorld, serverPeer } from '../unit/plane/kernelworld.ts';
 
 const seconds = Number(process.env.OVPND_FUZZ_SECONDS ?? 1);
