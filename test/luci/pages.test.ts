@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pages in a real browser, from nothing to a connected client and back: a server by the wizard, a profile that
-// stock OpenVPN connects with, the table that shows it, disconnected, revoked and kept out; a provider's profile taken
-// in; settings that cannot be right; names that would be markup. Which router it was is in the title.
+// The pages in a real browser, from nothing to a connected client and back. Each test stands on the one before, so the
+// pages of clients and of settings (clientpage.ts, settingspage.ts) have their turns in here. Which router it was is in
+// the title.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -10,12 +10,13 @@ import { join } from 'node:path';
 import { missingStock } from '../interop/harness/openvpn.ts';
 import { expireSoon } from '../interop/harness/pki.ts';
 import type { Process } from '../interop/harness/process.ts';
-import { World } from '../interop/harness/world.ts';
+import { clientPage } from './clientpage.ts';
 import { hasChromium } from './harness/browser.ts';
-import { luciUrl, type Router, startRouter } from './harness/router.ts';
+import { MARKUP, POISON } from './harness/markup.ts';
+import { luciUrl } from './harness/router.ts';
+import { AWAY, NAME, Visit } from './harness/visit.ts';
+import { settingsPage } from './settingspage.ts';
 
-const NAME = `web${process.pid % 100_000}`;
-const AWAY = `${NAME}b`;
 const QR_SIZE = '+/ width="([0-9]+)"/.exec(decodeURIComponent(document.querySelector(".ovpnd-qr").src))[1]';
 const KEYS = ['EC P-256', 'Ed25519'];
 const FOCUSED = '[document.activeElement.innerText, getComputedStyle(document.activeElement).outlineStyle]';
@@ -29,41 +30,12 @@ const missing = [
 ];
 const title = `pages, ${luciUrl === undefined ? "on the stand-in for LuCI's loader" : `on LuCI at ${luciUrl}`}`;
 
-const MARKUP = '<img class=poison src=x onerror=document.title="owned">';
-/**
- * Runs in the page before anything else: in every answer to a question about ovpnd, every text gets markup behind it,
- * but for the words that pages decide by and the names that they ask by.
- */
-const POISON = `
-  const MARKUP = ${JSON.stringify(MARKUP)};
-  const WORDS = /^(?:role|type|kind|severity|state|name|sections|tunnel|jsonrpc)$/;
-  const asked = new Map();
-  const { parse, stringify } = JSON;
-  const poisoned = (value, key) => {
-    if (typeof value === 'string') return WORDS.test(key) ? value : value + MARKUP;
-    if (Array.isArray(value)) return value.map(item => poisoned(item, key));
-    if (typeof value !== 'object' || value === null) return value;
-    return Object.fromEntries(Object.entries(value).map(([inner, item]) =>
-      [inner, poisoned(item, key === 'peers' ? 'peer ' + inner : inner)]));
-  };
-  JSON.stringify = (value, ...more) => {
-    for (const { id, params } of [value ?? {}].flat()) if (params) asked.set(id, params[1]);
-    return stringify(value, ...more);
-  };
-  JSON.parse = (text, ...more) => {
-    const value = parse(text, ...more);
-    const one = item => (item?.jsonrpc && /^ovpnd/.test(asked.get(item.id)) ? poisoned(item, '') : item);
-    if (sessionStorage.getItem('poison') === null) return value;
-    return Array.isArray(value) ? value.map(one) : one(value);
-  };
-`;
-
 describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}`, function () {
   this.timeout(120_000);
   // Each stands on the one before.
   this.bail(true);
-  let world: World;
-  let router: Router;
+  const visit = new Visit();
+  const { page, text, card, row } = visit;
   let client: Process;
   let profile = '';
   let tunnelAddress = '';
@@ -71,29 +43,23 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
 
   before(async function () {
     if (missing.length > 0) this.skip();
-    world = new World();
-    router = await startRouter(world);
+    await visit.begin();
   });
 
   after(async () => {
     if (missing.length > 0) return;
-    await router?.stop();
-    await world?.destroy();
+    await visit.end();
   });
 
   afterEach(function () {
-    if (this.currentTest?.state === 'failed' && router?.standin) console.log(router.standin.tails());
+    if (this.currentTest?.state === 'failed' && visit.router?.standin)
+      console.log(visit.router.standin.tails());
   });
 
-  const page = () => router.browser.page;
-  const text = (selector: string): Promise<string> => page().locator(selector).first().innerText();
-  const card = (): string => `[data-tunnel="${NAME}"]`;
-  const row = (name: string) => page().locator(`${card()} [data-peer="${name}"]`);
-
   async function connected(): Promise<Process> {
-    const path = join(world.dir, 'phone.ovpn');
+    const path = join(visit.world.dir, 'phone.ovpn');
     writeFileSync(path, profile);
-    const child = router.client('openvpn phone', ['openvpn', '--config', path, ...STOCK]);
+    const child = visit.router.client('openvpn phone', ['openvpn', '--config', path, ...STOCK]);
     await child.line(/Initialization Sequence Completed/, 60_000);
     return child;
   }
@@ -102,9 +68,9 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
   async function scans(): Promise<void> {
     await page().locator('.ovpnd-profile summary').press('Enter');
     assert.match(await text('.ovpnd-profile'), /The download is the surer way/);
-    const path = join(world.dir, 'code.png');
+    const path = join(visit.world.dir, 'code.png');
     await page().locator('img.ovpnd-qr').screenshot({ path });
-    await router.browser.picture('server-code');
+    await visit.router.browser.picture('server-code');
     const { status, stdout, stderr } = spawnSync('zbarimg', ['--raw', '-q', path], { encoding: 'utf8' });
     assert.equal(status, 0, stderr);
     assert.equal(stdout.trimEnd(), profile.replace(/^#.*\n/gm, '').trimEnd());
@@ -113,7 +79,7 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
   }
 
   it('refuses what cannot be right in the wizard, beside the field or in one line', async () => {
-    await router.open('server');
+    await visit.router.open('server');
     if ((await page().locator('.ovpnd-wizard').isVisible()) === false)
       await page().click('summary:has-text("another")');
     await page().fill('[name=tunnel]', 'a b');
@@ -133,7 +99,7 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
       await text('.ovpnd-wizard .alert-message.error'),
       /^address 10\.8\.0\.0\/24 must be an address of its subnet, such as 10\.8\.0\.1\/24$/,
     );
-    await router.browser.picture('server-refused');
+    await visit.router.browser.picture('server-refused');
   });
 
   it('makes a server with the keyboard alone, and the first client', async () => {
@@ -150,43 +116,43 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     const server = page().locator(`[data-server="${NAME}"]`);
     await server.waitFor();
     await server.getByText('No client yet.').waitFor();
-    await server.locator('[name=remote]').fill(router.address);
+    await server.locator('[name=remote]').fill(visit.router.address);
     await server.locator('[name=peer]').fill('a b');
     await server.locator('[name=peer]').press('Enter');
     assert.match(await server.innerText(), /Give the client a name/);
     await server.locator('[name=peer]').fill('phone');
     await server.locator('[name=peer]').press('Enter');
     await page().locator('.ovpnd-download').waitFor();
-    await router.browser.picture('server-profile');
+    await visit.router.browser.picture('server-profile');
     const [file] = await Promise.all([page().waitForEvent('download'), page().click('.ovpnd-download')]);
     assert.equal(file.suggestedFilename(), 'phone.ovpn');
     profile = readFileSync(await file.path(), 'utf8');
     assert.match(profile, /<tls-crypt-v2>[\s\S]*<\/tls-crypt-v2>/);
     // By the installed package there is a picture, else a word.
     const isQr = (await page().locator('img.ovpnd-qr').count()) === 1;
-    assert.ok(isQr || router.standin === undefined);
+    assert.ok(isQr || visit.router.standin === undefined);
     if (!isQr) assert.match(await text('.ovpnd-profile'), /luci-lib-uqr/);
     else await scans();
     await page().locator('.ovpnd-profile').getByRole('button', { name: 'Close' }).click();
     assert.doesNotMatch(await page().content(), /BEGIN PRIVATE KEY/);
     await server.getByText('valid', { exact: true }).waitFor();
-    await router.browser.picture('server');
+    await visit.router.browser.picture('server');
   });
 
   it('shows the client that stock OpenVPN connects with that profile', async () => {
     client = await connected();
     const gateway = tunnelAddress.split('/')[0]!;
     const gateway6 = tunnelAddress6.split('/')[0]!;
-    assert.ok(await router.succeeds(['ping', '-c', '3', '-i', '0.2', '-W', '5', gateway6]));
-    assert.ok(await router.succeeds(['ping', '-c', '3', '-i', '0.2', '-W', '5', gateway]));
-    await router.open('status');
+    assert.ok(await visit.router.succeeds(['ping', '-c', '3', '-i', '0.2', '-W', '5', gateway6]));
+    assert.ok(await visit.router.succeeds(['ping', '-c', '3', '-i', '0.2', '-W', '5', gateway]));
+    await visit.router.open('status');
     await row('phone').waitFor();
     const shown = await row('phone').innerText();
     assert.match(shown, /10\.\d+\.\d+\.\d+ fd[0-9a-f]{2}:\S+::2/);
     assert.match(shown, /(?:AES-\d+-GCM|CHACHA20-POLY1305), \d+ s ago/);
     assert.match(await text(card()), /listening[\s\S]*(?:offloaded|not offloaded)/);
     // A rate needs two answers.
-    const traffic = router.client('ping', ['ping', '-i', '0.1', '-s', '1000', gateway]);
+    const traffic = visit.router.client('ping', ['ping', '-i', '0.1', '-s', '1000', gateway]);
     await row('phone')
       .getByText(/[1-9][0-9.]* [KM]bit\/s/)
       .first()
@@ -194,7 +160,7 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     await traffic.kill();
     await page().locator(`${card()} summary`).click();
     await page().locator(`${card()} .ovpnd-log`).getByText(/phone/).waitFor();
-    await router.browser.picture('status');
+    await visit.router.browser.picture('status');
   });
 
   it('has a table for the overview, and a protocol for interfaces where there is LuCI', async () => {
@@ -204,7 +170,7 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     })()`);
     assert.equal(title, 'VPN tunnels');
     assert.match(overview!, new RegExp(`${NAME}listening1(?:native|offloaded|js)10\\.`));
-    if (router.standin !== undefined) return;
+    if (visit.router.standin !== undefined) return;
     const protocol = await page().evaluate<string>(`(async () => {
       const network = await L.require('network');
       await L.require('protocol.ovpnd');
@@ -243,12 +209,12 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
   });
 
   it('revokes: the session ends and the profile never works again', async () => {
-    await router.open('server');
+    await visit.router.open('server');
     await page().getByRole('button', { name: 'Revoke: phone' }).click();
     await page().locator('.modal').getByRole('button', { name: 'Revoke' }).click();
     await page().locator(`[data-server="${NAME}"]`).getByText('revoked', { exact: true }).waitFor();
     const before = client.count(/Initialization Sequence Completed/);
-    await router.open('status');
+    await visit.router.open('status');
     await row('phone').waitFor({ state: 'detached', timeout: 60_000 });
     await page().locator(`${card()} summary`).click();
     await page()
@@ -262,177 +228,46 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
   });
 
   it('says what ends soon; renews it, and gives a new profile', async function () {
-    if (router.standin === undefined) return this.skip();
-    await expireSoon(router.standin.keys(NAME), NAME);
-    assert.ok('key' in router.standin.authority(NAME, 20).issue('tablet', 'client', 25));
-    await router.open('status');
+    if (visit.router.standin === undefined) return this.skip();
+    await expireSoon(visit.router.standin.keys(NAME), NAME);
+    assert.ok('key' in visit.router.standin.authority(NAME, 20).issue('tablet', 'client', 25));
+    await visit.router.open('status');
     assert.match(
       await text(card()),
       /Certificates\s+the server's certificate \(server\.crt\) expires in [45] days/,
     );
-    await router.open('server');
+    await visit.router.open('server');
     const server = page().locator(`[data-server="${NAME}"]`);
     await server.getByText('valid, ends soon').waitFor();
     await server.getByText(/server\.crt\) expires in/).waitFor();
-    await router.browser.picture('server-renew');
+    await visit.router.browser.picture('server-renew');
     await server.getByRole('button', { name: 'Renew' }).click();
     await server.getByText(/Who is connected stays connected/).waitFor();
     assert.equal(await server.locator('.ovpnd-renew').count(), 0);
     await server.locator('[name=remote]').fill('');
     await server.getByRole('button', { name: 'New profile: tablet' }).click();
     await server.getByText(/Without an address the client would not know/).waitFor();
-    await server.locator('[name=remote]').fill(router.address);
+    await server.locator('[name=remote]').fill(visit.router.address);
     await server.getByRole('button', { name: 'New profile: tablet' }).click();
     const [file] = await Promise.all([page().waitForEvent('download'), page().click('.ovpnd-download')]);
     assert.equal(file.suggestedFilename(), 'tablet.ovpn');
     await page().locator('.ovpnd-profile').getByRole('button', { name: 'Close' }).click();
     await server.getByRole('button', { name: 'New profile: tablet' }).waitFor({ state: 'detached' });
-    await router.open('status');
+    await visit.router.open('status');
     assert.doesNotMatch(await text(card()), /expires/);
   });
 
-  it('takes a profile in, says what became of each line, and shows hostile text as text', async () => {
-    await router.open('client');
-    const markup = '<img src=x onerror=document.title=1>';
-    const lines = ['client', 'remote vpn.example', 'ca /etc/passwd', `cipher "${markup}"`, 'ncp-disable'];
-    await page().fill('[name=profile]', lines.join('\n'));
-    await page().locator('.alert-message.error').waitFor();
-    assert.match(await text('.ovpnd-import'), /names a file, which a web page cannot give/);
-    assert.match(await text('.ovpnd-import'), /<IMG SRC=X/);
-    assert.ok(await page().getByRole('button', { name: 'Connect' }).isDisabled());
-    await router.browser.picture('client-refused');
-    assert.equal(await page().locator('.ovpnd-import img').count(), 0);
-    assert.notEqual(await page().title(), '1');
-  });
+  clientPage(visit);
 
-  it('connects with a profile that it took in', async () => {
-    await router.open('server');
-    const server = page().locator(`[data-server="${NAME}"]`);
-    await server.locator('[name=remote]').fill('192.0.2.1');
-    await server.locator('[name=peer]').fill('roof');
-    await server.getByRole('button', { name: 'Add client' }).click();
-    const [file] = await Promise.all([page().waitForEvent('download'), page().click('.ovpnd-download')]);
-    const local = readFileSync(await file.path(), 'utf8').replace('192.0.2.1', '127.0.0.1');
-    await page().locator('.ovpnd-profile').getByRole('button', { name: 'Close' }).click();
-    await router.open('client');
-    const path = join(world.dir, `${AWAY}.ovpn`);
-    writeFileSync(path, local);
-    await page().setInputFiles('[name=file]', path);
-    await page().locator('.ovpnd-group summary').waitFor();
-    assert.equal(await page().inputValue('[name=name]'), AWAY);
-    // It asks for no login and names no networks.
-    for (const name of ['username', 'password', 'networks']) {
-      assert.equal(await page().locator(`.ovpnd-import [name=${name}]`).isVisible(), false, name);
-    }
-    await page().click('.ovpnd-group summary');
-    await router.browser.picture('client');
-    await page().getByLabel('only these networks').check();
-    await page().getByRole('button', { name: 'Connect' }).click();
-    assert.match(await text('.ovpnd-import'), /Name at least one network/);
-    // The profile itself does not say what a kill switch would keep in.
-    await page().getByLabel('what the profile and the server say').check();
-    await page().check('[name=kill_switch]');
-    await page().getByRole('button', { name: 'Connect' }).click();
-    assert.match(await text('.ovpnd-import'), /does not say what must go through the tunnel/);
-    await page().getByLabel('only these networks').check();
-    await page().fill('.ovpnd-import [name=networks]', '198.18.0.0/24');
-    await page().getByRole('button', { name: 'Connect' }).click();
-    await page()
-      .locator('.ovpnd-import')
-      .getByText(/is taken in and connects now/)
-      .waitFor();
-    await router.open('status');
-    await page()
-      .locator(`[data-tunnel="${AWAY}"]`)
-      .getByText('connected', { exact: true })
-      .waitFor({ timeout: 60_000 });
-    await row('roof').waitFor();
-    assert.match(await text(`[data-tunnel="${AWAY}"]`), /Kill switch\s+on: what goes through this tunnel/);
-    if (router.standin === undefined) return;
-    assert.match(router.standin.config(), /option kill_switch '1'/);
-    const routes = await router.standin.run(['ip', 'route', 'show', 'type', 'unreachable']);
-    assert.match(routes, /198\.18\.0\.0\/24/);
-  });
-
-  it('shows every option of the schema and saves nothing that check refuses', async () => {
-    await router.open('settings');
-    await page()
-      .getByRole('button', { name: `${NAME} (server)` })
-      .click();
-    for (const group of await page().locator('.ovpnd-settings details').all())
-      await group.evaluate(node => node.setAttribute('open', ''));
-    await router.browser.picture('settings');
-    const options = await page()
-      .locator('[data-option]')
-      .evaluateAll(nodes => nodes.map(node => node.getAttribute('data-option')));
-    assert.ok(
-      options.length > 45 && options.includes('reneg_sec') && options.includes('tls_crypt_v2'),
-      options.join(),
-    );
-    const option = (name: string) => page().locator(`[data-option=${name}]`);
-    await option('max_clients').fill('0');
-    await page().getByRole('button', { name: 'Save' }).click();
-    assert.match(await text('.ovpnd-settings'), /must be a number from 1 to 65535/);
-    await option('max_clients').fill('7');
-    await option('keepalive').fill('10 11');
-    await page().getByRole('button', { name: 'Save' }).click();
-    await page().getByText('Nothing was saved:').waitFor();
-    assert.match(await text('.ovpnd-settings'), /second time of at least twice the first/);
-    assert.equal(await option('keepalive').getAttribute('aria-invalid'), 'true');
-    if (router.standin) assert.doesNotMatch(router.standin.config(), /max_clients/);
-    await option('keepalive').fill('');
-    await page().getByRole('button', { name: 'Check' }).click();
-    await page()
-      .getByText(/Nothing is wrong with this/)
-      .waitFor();
-    await page().getByRole('button', { name: 'Save' }).click();
-    await page().getByText('Saved.').waitFor();
-    assert.match(await text('.ovpnd-settings'), /Takes effect: \S+: at once/);
-    if (router.standin) assert.match(router.standin.config(), /option max_clients '7'/);
-    await router.open('settings');
-    await page()
-      .getByRole('button', { name: `${NAME} (server)` })
-      .click();
-    assert.equal(await option('max_clients').inputValue(), '7');
-  });
-
-  it('adds a user whose password is kept as a hash and never shown', async () => {
-    const user = `${NAME}u`;
-    await page().locator('select').last().selectOption('user');
-    await page().fill('[name=section]', user);
-    await page().getByRole('button', { name: 'Add', exact: true }).click();
-    await page().locator('[data-option=tunnel]').fill(NAME);
-    await page().locator('.ovpnd-settings summary').nth(1).click();
-    await page().locator('[data-option=password_hash]').fill('correct horse');
-    await page().locator('.ovpnd-save-button').click();
-    await page().getByText('Saved.').waitFor();
-    assert.doesNotMatch(await page().content(), /correct horse|\$6\$/);
-    if (router.standin) assert.match(router.standin.config(), /option password_hash '\$6\$/);
-  });
-
-  it('says so when an account may only look', async function () {
-    if (router.standin === undefined) return this.skip();
-    router.standin.canWrite = false;
-    await router.open('status');
-    await router.open('settings');
-    await page()
-      .getByRole('button', { name: `${NAME} (server)` })
-      .click();
-    await page().locator('[data-option=max_clients]').fill('9');
-    await page().getByRole('button', { name: 'Save' }).click();
-    await page()
-      .getByText(/You may look here, but not change anything/)
-      .waitFor();
-    router.standin.canWrite = true;
-  });
+  settingsPage(visit);
 
   it('shows whatever a peer, a file or the daemon says as text, never as markup', async () => {
-    const { errors } = router.browser;
+    const { errors } = visit.router.browser;
     // No reality has markup in every answer at once.
     await page().addInitScript(POISON);
     await page().evaluate("sessionStorage.setItem('poison', '1')");
     for (const view of ['status', 'server', 'client', 'settings']) {
-      await router.open(view);
+      await visit.router.open(view);
       if (view === 'client') await page().fill('[name=profile]', 'client\nca x\n');
       for (let i = 0; !(await page().locator('#view').textContent())?.includes(MARKUP); i++) {
         assert.ok(i < 100, `${view}: ${await text('#view')}`);
@@ -446,12 +281,12 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
   });
 
   it('removes what was made, with a question first', async () => {
-    await router.open('client');
+    await visit.router.open('client');
     const line = page().locator('tr', { hasText: AWAY });
     await line.getByRole('button', { name: 'Remove' }).click();
     await page().locator('.modal').getByRole('button', { name: 'Remove' }).click();
     await line.waitFor({ state: 'detached' });
-    await router.open('settings');
+    await visit.router.open('settings');
     await page()
       .getByRole('button', { name: `${NAME} (server)` })
       .click();
@@ -460,6 +295,6 @@ describe(missing.length === 0 ? title : `${title}: missing ${missing.join(', ')}
     await page()
       .getByRole('button', { name: `${NAME} (server)` })
       .waitFor({ state: 'detached' });
-    assert.deepEqual(router.browser.errors, []);
+    assert.deepEqual(visit.router.browser.errors, []);
   });
 });
