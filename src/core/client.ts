@@ -5,6 +5,7 @@
 import { formatEndpoint, type Path, sameEndpoint } from './address.ts';
 import { connect, negotiate, open, restart } from './attempt.ts';
 import { type ClientState, takeToken } from './clientstate.ts';
+import { containClient } from './contain.ts';
 import { beginRenegotiation, confirmKey, installNext, keysDeadline, tickKeys } from './datakeys.ts';
 import { type Effect, type Event, earlier, effectsOf, newOutbox, notify, type Outbox } from './event.ts';
 import {
@@ -35,8 +36,10 @@ import { limitsDeadline, onTraffic, tickLimits } from './sessionlimits.ts';
 /** One event in, its effects out. `now` is monotonic milliseconds and never goes back. */
 export function stepClient(state: ClientState, event: Event, now: number): Effect[] {
   const out = newOutbox();
-  handle(state, event, now, out);
-  flush(state, now, out);
+  containClient(state, now, out, () => {
+    handle(state, event, now, out);
+    flush(state, now, out);
+  });
   if (state.phase === 'leaving') {
     const isDone = state.session === undefined || isQuiet(state.session) || now >= (state.stopAt ?? 0);
     if (isDone) out.sends.push({ kind: 'exit' });

@@ -24,7 +24,7 @@ import type { Guard, WantedAddress, WantedNetwork, WantedRoute } from './network
 import { readOptions } from './options.ts';
 import { type Agreement, agree } from './p2p.ts';
 import { isCipherName } from './peerinfo.ts';
-import type { Keepalive } from './plane.ts';
+import type { Keepalive, PlaneCommand } from './plane.ts';
 import { collectPush, type PushedOptions, parsePush } from './pushreply.ts';
 import { applyUpdate } from './pushupdate.ts';
 import { beginLimits } from './sessionlimits.ts';
@@ -136,15 +136,13 @@ function install(
   const ping = pushed.ping ?? options.ping;
   state.pingRestartS = pushed.pingRestart ?? pushed.pingExit ?? options.pingRestart;
   const keepalive = bothSides(ping, state.pingRestartS);
-  out.plane.push({ op: 'addPeer', peer: { peerId, path, format: packets, keepalive } });
   const deferMs = deferralMs(options.handWindowS, options.renegS);
   const { rekeyAfter } = options;
   const chosen = { peerId, cipher, derivation, format, deferMs, rekeyAfter };
-  state.keys = installFirst(session, chosen, out.plane);
-  if (state.keys === undefined) {
-    out.plane.pop();
-    return 'no usable data key';
-  }
+  const keys: PlaneCommand[] = [];
+  state.keys = installFirst(session, chosen, keys);
+  if (state.keys === undefined) return 'no usable data key';
+  out.plane.push({ op: 'addPeer', peer: { peerId, path, format: packets, keepalive } }, ...keys);
   if (agreed.dynamicWrap) agreeDynamicWrap(session);
   if (pushed.authToken !== undefined) takeToken(state, pushed.authToken);
   state.pulled = pulled;

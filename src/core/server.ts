@@ -4,7 +4,7 @@
 
 import type { Ip, Path, Prefix } from './address.ts';
 import { type Agenda, firstTurn, whoseTurn } from './agenda.ts';
-import { contain } from './contain.ts';
+import { containPeer } from './contain.ts';
 import type { CipherName } from './crypto.ts';
 import { type DropCounters, isDrop, newDropCounters } from './drop.ts';
 import {
@@ -170,7 +170,7 @@ function handle(state: ServerState, event: Event, now: number, out: Outbox): voi
     case 'tick':
       for (const peer of whoseTurn(state.agenda, now)) {
         // What another's turn has ended is not there any more.
-        if (peer.nextAt !== undefined) contain(state, peer, out, () => tickPeer(state, peer, now, out));
+        if (peer.nextAt !== undefined) containPeer(state, peer, out, () => tickPeer(state, peer, now, out));
       }
       return;
     case 'planeNotice':
@@ -200,7 +200,7 @@ function handle(state: ServerState, event: Event, now: number, out: Outbox): voi
       return;
     case 'authResult': {
       const peer = state.logins.get(event.id)?.peer;
-      if (peer !== undefined) contain(state, peer, out, () => onAuthResult(state, event, now, out));
+      if (peer !== undefined) containPeer(state, peer, out, () => onAuthResult(state, event, now, out));
       return;
     }
     case 'streamClosed':
@@ -219,7 +219,7 @@ function onDatagram(state: ServerState, path: Path, bytes: Uint8Array, now: numb
   if (isDrop(head)) return void state.drops[head.drop]++;
   const peer = state.peers.get(peerKey(path, head.sessionId));
   if (peer !== undefined)
-    return contain(state, peer, out, () => onPeerDatagram(state, peer, bytes, now, out));
+    return containPeer(state, peer, out, () => onPeerDatagram(state, peer, bytes, now, out));
   if (state.stopAt !== undefined) return void state.drops.state++;
   onStranger(state, path, bytes, now, out);
 }

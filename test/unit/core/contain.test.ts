@@ -1,8 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// An exception in the core, made by a TLS engine here: it ends the peer that it concerns, and nothing of it is left.
+// An exception in the core, made by a TLS engine here: it ends the session that it concerns, and nothing of it is left.
 
 import { deepEqual, equal, match, throws } from 'node:assert/strict';
-import { alive, type Hand, join, pathOf, rekey, type Server, say, server } from './hand.ts';
+import {
+  alive,
+  type Client,
+  client,
+  connected,
+  type Hand,
+  join,
+  negotiated,
+  PUSH,
+  pathOf,
+  rekey,
+  type Server,
+  say,
+  server,
+} from './hand.ts';
 
 const SECRET = 'hunter2';
 
@@ -68,5 +82,63 @@ describe('core: an exception', () => {
     isGone(bench, 'alice');
     join(bench, { commonName: 'bob', path: pathOf(3) });
     deepEqual(alive(bench), ['alice', 'bob']);
+  });
+});
+
+function containingClient(): Client {
+  const bench = client();
+  Object.assign(bench.state.deps, { contains: true });
+  return bench;
+}
+
+/** It waits for its next attempt, and that one is like any other. */
+function triesAgain(bench: Client): void {
+  equal(bench.plane.peers.size, 0);
+  equal(bench.tls.living(), 0);
+  match(bench.lastText(), /: internal error \(TypeError\); next attempt in 60 s$/);
+  equal(bench.state.phase, 'waiting');
+  bench.pass(60_000);
+  connected(bench);
+}
+
+describe('core: an exception in a client', () => {
+  it('is seen by whoever looks for errors', () => {
+    const bench = client();
+    const hand = connected(bench);
+    bench.tls.engines[0]!.read = fail;
+    throws(() => say(bench, hand, PUSH), TypeError);
+  });
+
+  it('at a message ends the connection, and the next attempt succeeds', () => {
+    const bench = containingClient();
+    const hand = connected(bench);
+    bench.tls.engines[0]!.read = fail;
+    say(bench, hand, PUSH);
+    triesAgain(bench);
+  });
+
+  it('in what is to be sent does the same', () => {
+    const bench = containingClient();
+    const hand = connected(bench);
+    bench.tls.engines[0]!.pull = fail;
+    say(bench, hand, PUSH);
+    triesAgain(bench);
+  });
+
+  it('where keys are derived leaves no peer on the plane', () => {
+    const bench = containingClient();
+    const hand = negotiated(bench);
+    bench.tls.engines[0]!.exportKey = fail;
+    say(bench, hand, PUSH);
+    triesAgain(bench);
+  });
+
+  it('while it leaves is its end', () => {
+    const bench = containingClient();
+    const hand = connected(bench);
+    bench.step({ kind: 'shutdown' });
+    bench.tls.engines[0]!.read = fail;
+    say(bench, hand, PUSH);
+    equal(bench.isOver, true);
   });
 });
