@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import type { Namespace } from './namespace.ts';
 import { type Process, run } from './process.ts';
 import { once, runState } from './state.ts';
-import { pause } from './wait.ts';
+import { PATIENCE_MS, pause } from './wait.ts';
 import type { World } from './world.ts';
 
 const HARNESS = 'test/interop/harness';
@@ -102,6 +102,7 @@ export class Transfer {
     this.client = client;
   }
 
+  /** Returns once bytes are under way. */
   static async start(
     world: World,
     from: Namespace,
@@ -114,17 +115,19 @@ export class Transfer {
     const server = world.spawn('transfer server', to, [process.execPath, program, 'serve', port]);
     await server.line(/^ready$/);
     const words = [process.execPath, program, 'send', address, port, String(bytes)];
-    return new Transfer(server, world.spawn('transfer client', from, words));
+    const client = world.spawn('transfer client', from, words);
+    await client.line(/^connected$/);
+    return new Transfer(server, client);
   }
 
   /** Waits for the end; how many bytes arrived, all of them right. */
-  async finish(ms = 30_000): Promise<number> {
+  async finish(ms = PATIENCE_MS): Promise<number> {
     await this.client.ended(ms);
     return this.result();
   }
 
   async stop(): Promise<number> {
-    await this.client.stop('SIGTERM', 30_000);
+    await this.client.stop('SIGTERM', PATIENCE_MS);
     return this.result();
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A program of its own, run inside a namespace: bytes over TCP, and their SHA-256 at both ends.
 //   serve PORT             reads each connection to its end and answers with the digest
-//   send HOST PORT BYTES   sends so many random bytes, prints one JSON line with both digests; 0: until SIGTERM
+//   send HOST PORT BYTES   sends so many random bytes (0: until SIGTERM), prints `connected`, then a JSON line with both digests
 
 import { createHash, randomBytes } from 'node:crypto';
 import { connect, createServer } from 'node:net';
@@ -38,7 +38,11 @@ function send(host: string, port: number, bytes: number): void {
       goesOn = socket.write(chunk);
     }
   };
-  socket.on('connect', more).on('drain', more);
+  socket.on('connect', () => {
+    console.log('connected');
+    more();
+  });
+  socket.on('drain', more);
   socket.setEncoding('latin1').on('data', text => {
     answer += text;
   });
