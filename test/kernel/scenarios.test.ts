@@ -8,7 +8,7 @@ import { GUEST_PATIENCE_MS } from '../interop/harness/wait.ts';
 import { type Kind, SERVER4, SERVER6, startClient, startServer, up } from './harness/ends.ts';
 import type { Namespace, Wire } from './harness/namespace.ts';
 import { K, NAMES } from './harness/offload.ts';
-import { ping, pingAll, reach, SteadyPing } from './harness/ping.ts';
+import { ping, pingAll, reach, SteadyPing, silent } from './harness/ping.ts';
 import { type Row, table } from './harness/rows.ts';
 import type { Scene } from './harness/scene.ts';
 
@@ -40,7 +40,7 @@ function lan(client: Kind): Row {
       await pingAll(net.right, [SERVER4, SERVER6]);
       // An address nobody gave this client.
       await wire.right.ip(`addr add 10.8.0.77/32 dev ${device}`);
-      strictEqual((await ping(wire.right, SERVER4, { source: '10.8.0.77' })).received, 0);
+      await silent(wire.right, SERVER4, { source: '10.8.0.77' });
       strictEqual((await ping(wire.right, SERVER4)).received, 3);
     },
   };
@@ -98,7 +98,7 @@ function fwmark(client: Kind): Row {
       const { wire } = await up(scene, { server: K, client }, {}, { server: { options: { fwmark: mark } } });
       await wire.left.ip('route add blackhole default table 77', `rule add fwmark ${mark} lookup 77 pref 1`);
       await wire.left.ip('route flush cache');
-      strictEqual((await ping(wire.right, SERVER4)).received, 0);
+      await silent(wire.right, SERVER4);
       await wire.left.ip(`rule del fwmark ${mark} lookup 77`);
       await reach(scene, wire.right, SERVER4);
     },

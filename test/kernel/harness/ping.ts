@@ -12,6 +12,8 @@ export interface PingOptions {
   readonly size?: number;
   readonly count?: number;
   readonly intervalS?: number;
+  /** For an answer to come, beyond twice the time of sending. */
+  readonly patienceS?: number;
   readonly source?: string;
 }
 
@@ -19,6 +21,12 @@ export interface PingResult {
   readonly sent: number;
   readonly received: number;
 }
+
+/** Where an answer must come, and where none may. */
+const PATIENCE_S = 90;
+const SILENT_S = 10;
+/** What waits for a js plane on an emulated processor must not become more than fits its socket. */
+const UNHURRIED_S = 0.5;
 
 export const SMALL = 84;
 export const LARGE = 1400;
@@ -45,8 +53,8 @@ function result(child: GuestProcess): PingResult {
  * that a late one is awaited and a lost one is seen by its number.
  */
 export async function ping(from: Namespace, address: string, options: PingOptions = {}): Promise<PingResult> {
-  const all = { count: 3, intervalS: 0.05, ...options };
-  const deadlineS = Math.ceil(10 + 2 * all.count * all.intervalS);
+  const all = { count: 3, intervalS: 0.05, patienceS: PATIENCE_S, ...options };
+  const deadlineS = Math.ceil(all.patienceS + 2 * all.count * all.intervalS);
   const [command, ...rest] = words(address, all).filter(word => word !== '-q');
   const child = from.spawn('ping', [command!, '-w', String(deadlineS), ...rest]);
   await child.ended((30 + deadlineS) * 1000);
@@ -70,6 +78,12 @@ export async function reach(
   });
 }
 
+/** Fails when `address` answers. */
+export async function silent(from: Namespace, address: string, options: PingOptions = {}): Promise<void> {
+  const { received } = await ping(from, address, { ...options, patienceS: SILENT_S });
+  strictEqual(received, 0, `${address} answers`);
+}
+
 /** Small and large packets to each address, all of them answered. */
 export async function pingAll(
   from: Namespace,
@@ -79,7 +93,7 @@ export async function pingAll(
   const cases = addresses.flatMap(address => sizes.map(size => ({ address, size })));
   const results = await Promise.all(
     cases.map(async ({ address, size }) => {
-      const { received } = await ping(from, address, { size });
+      const { received } = await ping(from, address, { size, intervalS: UNHURRIED_S });
       return `${address} ${size} bytes: ${received} of 3`;
     }),
   );
