@@ -26,6 +26,7 @@
 #define TUN_READS 64
 #define TUN_BYTES (256 * 1024)
 #define SOCKET_ROUNDS 4
+#define BURST_MIN 8192
 #define SLOTS_MAX 32
 #define STACK_SIZE (128 * 1024)
 
@@ -112,6 +113,9 @@ static void read_tun(struct plane *plane)
 			return;
 		}
 		plane_from_tun(plane, plane->tun_area, length, queue_tells(&plane->queue, plane->tx.now));
+		/* The other end begins with the first part of a burst while the next is sealed. */
+		if (bytes == 0 && length >= BURST_MIN)
+			send_flush(plane);
 		bytes += length;
 	}
 }
