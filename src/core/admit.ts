@@ -22,7 +22,7 @@ import {
   peerProto,
   selectCipher,
 } from './peerinfo.ts';
-import { PEER_ID_UNDEF } from './plane.ts';
+import { PEER_ID_UNDEF, type PlaneCommand } from './plane.ts';
 import { type Pool, releaseAddress, takeAddress } from './pool.ts';
 import { later, type Refusal } from './refusal.ts';
 import { type FixedPeer, type ServerState, silenceS } from './server.ts';
@@ -103,35 +103,35 @@ export function admit(
   const vpnIp4 = p2p ? undefined : vpnIps.find(ip => ip.length === 4);
   const vpnIp6 = p2p ? undefined : vpnIps.find(ip => ip.length === 16);
   const { path } = peer;
-  out.plane.push({
-    op: 'addPeer',
-    peer: {
-      peerId,
-      path,
-      format: choice.packets,
-      routes,
-      keepalive,
-      ...(vpnIp4 && { vpnIp4 }),
-      ...(vpnIp6 && { vpnIp6 }),
-    },
-  });
   // From here on whatever happens gives them back.
-  peer.peerId = peerId;
   peer.vpnIps = vpnIps.map(formatIp);
-  state.byId.set(peerId, peer);
   const deferMs = deferralMs(options.handWindowS, options.renegS);
   const { cipher, derivation, format } = choice;
   const { rekeyAfter } = options;
   const chosen = { peerId, cipher, derivation, format, deferMs, rekeyAfter };
-  const keys = installFirst(peer.session, chosen, out.plane);
+  const commands: PlaneCommand[] = [];
+  const keys = installFirst(peer.session, chosen, commands);
   if (keys === undefined) {
-    // Nobody has heard of it yet.
-    out.plane.pop();
-    state.byId.delete(peerId);
-    peer.peerId = undefined;
     leavePlane(state, peer, out);
     return { reason: 'no usable data key' };
   }
+  peer.peerId = peerId;
+  state.byId.set(peerId, peer);
+  out.plane.push(
+    {
+      op: 'addPeer',
+      peer: {
+        peerId,
+        path,
+        format: choice.packets,
+        routes,
+        keepalive,
+        ...(vpnIp4 && { vpnIp4 }),
+        ...(vpnIp6 && { vpnIp6 }),
+      },
+    },
+    ...commands,
+  );
   if (choice.dynamicWrap) agreeDynamicWrap(peer.session);
   const { ccExit } = choice;
   Object.assign(peer, {

@@ -139,10 +139,10 @@ function install(
   const deferMs = deferralMs(options.handWindowS, options.renegS);
   const { rekeyAfter } = options;
   const chosen = { peerId, cipher, derivation, format, deferMs, rekeyAfter };
-  const keys: PlaneCommand[] = [];
-  state.keys = installFirst(session, chosen, keys);
+  const commands: PlaneCommand[] = [];
+  state.keys = installFirst(session, chosen, commands);
   if (state.keys === undefined) return 'no usable data key';
-  out.plane.push({ op: 'addPeer', peer: { peerId, path, format: packets, keepalive } }, ...keys);
+  out.plane.push({ op: 'addPeer', peer: { peerId, path, format: packets, keepalive } }, ...commands);
   if (agreed.dynamicWrap) agreeDynamicWrap(session);
   if (pushed.authToken !== undefined) takeToken(state, pushed.authToken);
   state.pulled = pulled;

@@ -2,7 +2,7 @@
 // Pings inside a namespace of the guest, and what became of them.
 
 import { deepStrictEqual, strictEqual } from 'node:assert';
-import { GUEST_PATIENCE_MS } from '../../interop/harness/wait.ts';
+import { GUEST_PATIENCE_MS, until } from '../../interop/harness/wait.ts';
 import type { GuestProcess } from './guest-process.ts';
 import type { Namespace } from './namespace.ts';
 import type { Scene } from './scene.ts';
@@ -73,9 +73,11 @@ export async function reach(
   address: string,
   ms = GUEST_PATIENCE_MS,
 ): Promise<void> {
-  await scene.until(`${address} answers`, ms, async () => {
-    return (await from.try(['ping', '-n', '-q', '-c', '1', '-W', '1', address])).code === 0;
-  });
+  await scene.until(`${address} answers`, ms, () => answers(from, address));
+}
+
+async function answers(from: Namespace, address: string): Promise<boolean> {
+  return (await from.try(['ping', '-n', '-q', '-c', '1', '-W', '1', address])).code === 0;
 }
 
 /** Fails when `address` answers. */
@@ -90,6 +92,9 @@ export async function pingAll(
   addresses: readonly string[],
   sizes: readonly number[] = [SMALL, LARGE],
 ): Promise<void> {
+  // The addresses of a device come one after the other.
+  for (const address of addresses)
+    await until(`${address} answers`, GUEST_PATIENCE_MS, () => answers(from, address));
   const cases = addresses.flatMap(address => sizes.map(size => ({ address, size })));
   const results = await Promise.all(
     cases.map(async ({ address, size }) => {

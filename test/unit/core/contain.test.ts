@@ -24,8 +24,7 @@ function fail(): never {
   throw new TypeError(`cannot read ${SECRET}`);
 }
 
-function containing(): Server {
-  const bench = server();
+function containing<T extends Server | Client>(bench: T): T {
   Object.assign(bench.state.deps, { contains: true });
   return bench;
 }
@@ -64,7 +63,7 @@ describe('core: an exception', () => {
   });
 
   it('while a client is let in ends it and nobody else', () => {
-    const bench = containing();
+    const bench = containing(server());
     const alice = join(bench);
     joinBroken(bench, 'bob');
     isGone(bench, 'alice');
@@ -74,7 +73,7 @@ describe('core: an exception', () => {
   });
 
   it('at a packet of a connected client ends it, and it may come again', () => {
-    const bench = containing();
+    const bench = containing(server());
     join(bench);
     const bob = join(bench, { commonName: 'bob', path: pathOf(2) });
     bench.tls.engines[1]!.read = fail;
@@ -84,12 +83,6 @@ describe('core: an exception', () => {
     deepEqual(alive(bench), ['alice', 'bob']);
   });
 });
-
-function containingClient(): Client {
-  const bench = client();
-  Object.assign(bench.state.deps, { contains: true });
-  return bench;
-}
 
 /** It waits for its next attempt, and that one is like any other. */
 function triesAgain(bench: Client): void {
@@ -109,32 +102,21 @@ describe('core: an exception in a client', () => {
     throws(() => say(bench, hand, PUSH), TypeError);
   });
 
-  it('at a message ends the connection, and the next attempt succeeds', () => {
-    const bench = containingClient();
-    const hand = connected(bench);
-    bench.tls.engines[0]!.read = fail;
-    say(bench, hand, PUSH);
-    triesAgain(bench);
-  });
-
-  it('in what is to be sent does the same', () => {
-    const bench = containingClient();
-    const hand = connected(bench);
-    bench.tls.engines[0]!.pull = fail;
-    say(bench, hand, PUSH);
-    triesAgain(bench);
-  });
-
-  it('where keys are derived leaves no peer on the plane', () => {
-    const bench = containingClient();
-    const hand = negotiated(bench);
-    bench.tls.engines[0]!.exportKey = fail;
-    say(bench, hand, PUSH);
-    triesAgain(bench);
-  });
+  for (const [title, begin, part] of [
+    ['at a message ends the connection, and the next attempt succeeds', connected, 'read'],
+    ['in what is to be sent does the same', connected, 'pull'],
+    ['where keys are derived leaves no peer on the plane', negotiated, 'exportKey'],
+  ] as const)
+    it(title, () => {
+      const bench = containing(client());
+      const hand = begin(bench);
+      bench.tls.engines[0]![part] = fail;
+      say(bench, hand, PUSH);
+      triesAgain(bench);
+    });
 
   it('while it leaves is its end', () => {
-    const bench = containingClient();
+    const bench = containing(client());
     const hand = connected(bench);
     bench.step({ kind: 'shutdown' });
     bench.tls.engines[0]!.read = fail;
