@@ -14,10 +14,10 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import type { NetworkReport } from '../../src/network/network.ts';
+import { runPrefix, runState } from '../interop/harness/state.ts';
 import { type Command, runChild, type WantedText } from './networkchild.ts';
 
 const WANTED: WantedText = {
@@ -88,7 +88,8 @@ function missing(): string | undefined {
 }
 
 function describeAll(): void {
-  const name = `ovpnd-net-${process.pid}`;
+  const run = runState();
+  const name = `${runPrefix}-${run.next++}`;
   const ip = (...words: string[]) => execFileSync('ip', ['-n', name, ...words], { encoding: 'utf8' });
   let directory = '';
   const children: Inside[] = [];
@@ -115,7 +116,9 @@ function describeAll(): void {
   });
 
   beforeEach(() => {
-    directory = mkdtempSync(join(tmpdir(), 'ovpnd-net-'));
+    directory = mkdtempSync(join(run.dir, 'net-'));
+    // Gone with this process, also when it is killed in the middle.
+    run.namespaces.add(name);
     execFileSync('ip', ['netns', 'add', name]);
     ip('link', 'set', 'lo', 'up');
     ip('link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'wire0');
@@ -134,6 +137,7 @@ function describeAll(): void {
     for (const child of children.splice(0)) await child.kill();
     if (directory === '') return;
     execFileSync('ip', ['netns', 'del', name]);
+    run.namespaces.delete(name);
     rmSync(directory, { recursive: true, force: true });
     directory = '';
   });
